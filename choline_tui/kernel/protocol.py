@@ -1,0 +1,261 @@
+"""What home and the supervisor say to each other: plain data with strict readers.
+
+Home treats whatever a remote says as hostile: every ``from_wire`` checks types and bounds and raises
+``ValueError``; nothing here trusts a length, a name or a number. Times inside a status are seconds on
+the *remote's* clock and are only compared with each other.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List, Optional
+
+__all__ = [
+    "ENDED",
+    "PROTOCOL",
+    "Frame",
+    "GpuFact",
+    "JobSpec",
+    "JobStatus",
+    "Lease",
+    "Probe",
+    "RemoteStatus",
+]
+
+PROTOCOL = 1
+"""Version of everything in this module. Each version leaves a sample in ``tests/samples/protocol``."""
+
+QUEUED, SETUP, RUNNING, STOPPING, ENDED = "queued", "setup", "running", "stopping", "ended"
+JOB_STATES = (QUEUED, SETUP, RUNNING, STOPPING, ENDED)
+
+SOURCES = ("setup", "run")
+MAX_TEXT = 4096
+
+
+def _text(data: Dict[str, Any], key: str, default: str = "", limit: int = MAX_TEXT) -> str:
+    value = data.get(key, default)
+    if not isinstance(value, str):
+        raise ValueError("%s is not text" % key)
+    return value[:limit]
+
+
+def _number(data: Dict[str, Any], key: str, default: float = 0.0) -> float:
+    value = data.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or abs(value) > 1e18:
+        raise ValueError("%s is not a number" % key)
+    return float(value)
+
+
+def _maybe_number(data: Dict[str, Any], key: str) -> Optional[float]:
+    return None if data.get(key) is None else _number(data, key)
+
+
+def _maybe_int(data: Dict[str, Any], key: str) -> Optional[int]:
+    value = _maybe_number(data, key)
+    return None if value is None else int(value)
+
+
+def _mapping(data: Any, what: str) -> Dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ValueError("%s is not an object" % what)
+    return data
+
+
+@dataclass
+class JobSpec:
+    """One command for a supervisor. ``setup`` and ``command`` are given to ``sh -c`` (bash if there)."""
+
+    id: str
+    run: str
+    command: str
+    setup: str = ""
+    env: Dict[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    gpus: int = 0
+    grace_s: float = 30.0
+    """between TERM and KILL when it is stopped"""
+    time_limit_s: float = 0.0
+    """0: none"""
+    log_max_bytes: int = 256 << 20
+    results_max_bytes: int = 0
+    """the job is stopped when results/ and keep/ grow past this; 0: no limit"""
+    protocol: int = PROTOCOL
+
+    def to_wire(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Any) -> "JobSpec":
+        d = _mapping(data, "job")
+        env = _mapping(d.get("env", {}), "env")
+        spec = cls(
+            id=_text(d, "id", limit=200),
+            run=_text(d, "run", limit=200),
+            command=_text(d, "command", limit=1 << 20),
+            setup=_text(d, "setup", limit=1 << 20),
+            env={str(k): str(v) for k, v in env.items()},
+            attempt=int(_number(d, "attempt", 1)),
+            gpus=int(_number(d, "gpus")),
+            grace_s=_number(d, "grace_s", 30.0),
+            time_limit_s=_number(d, "time_limit_s"),
+            log_max_bytes=int(_number(d, "log_max_bytes", 256 << 20)),
+            results_max_bytes=int(_number(d, "results_max_bytes")),
+            protocol=int(_number(d, "protocol", PROTOCOL)),
+        )
+        for name in (spec.id, spec.run):
+            if not name or name.startswith(".") or not all(c.isalnum() or c in "-_." for c in name):
+                raise ValueError("bad job or run id")
+        return spec
+
+
+@dataclass
+class JobStatus:
+    """How a job stands. ``reason`` of an ended job: exited, stopped, time_limit, lease, deadline,
+    results_full, setup_failed, lost (the remote restarted under it)."""
+
+    id: str
+    state: str = QUEUED
+    reason: str = ""
+    exit_code: Optional[int] = None
+    """as the shell gives it; 128+n when a signal ended it"""
+    setup_exit: Optional[int] = None
+    queued: float = 0.0
+    started: Optional[float] = None
+    ended: Optional[float] = None
+    log_bytes: Dict[str, int] = field(default_factory=dict)
+    log_dropped: int = 0
+    """bytes not written because the log's cap was reached"""
+    results_bytes: int = 0
+    message: str = ""
+
+    def to_wire(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Any) -> "JobStatus":
+        d = _mapping(data, "job status")
+        state = _text(d, "state", QUEUED)
+        if state not in JOB_STATES:
+            raise ValueError("unknown job state")
+        logs = _mapping(d.get("log_bytes", {}), "log_bytes")
+        return cls(
+            id=_text(d, "id", limit=200),
+            state=state,
+            reason=_text(d, "reason", limit=100),
+            exit_code=_maybe_int(d, "exit_code"),
+            setup_exit=_maybe_int(d, "setup_exit"),
+            queued=_number(d, "queued"),
+            started=_maybe_number(d, "started"),
+            ended=_maybe_number(d, "ended"),
+            log_bytes={k: int(_number(logs, k)) for k in SOURCES if k in logs},
+            log_dropped=int(_number(d, "log_dropped")),
+            results_bytes=int(_number(d, "results_bytes")),
+            message=_text(d, "message"),
+        )
+
+
+@dataclass
+class Lease:
+    """How long a remote may go on without hearing from home, from when it receives this."""
+
+    seconds: float
+    grace_s: float = 1800.0
+    """after a run has ended and home stays silent: how long before the machine is stopped"""
+    safe: bool = False
+    """everything of value is at home: when nobody comes, destroy rather than stop"""
+    hold: bool = False
+    """kept on purpose: an ended job does not start the grace"""
+
+    def to_wire(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Any) -> "Lease":
+        d = _mapping(data, "lease")
+        return cls(
+            seconds=_number(d, "seconds"),
+            grace_s=_number(d, "grace_s", 1800.0),
+            safe=d.get("safe") is True,
+            hold=d.get("hold") is True,
+        )
+
+
+@dataclass
+class GpuFact:
+    """One card as the remote's driver reports it (nvidia-smi); memory in MiB."""
+
+    name: str
+    memory_mib: float = 0.0
+    driver: str = ""
+
+    def to_wire(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Any) -> "GpuFact":
+        d = _mapping(data, "gpu")
+        return cls(_text(d, "name", limit=200), _number(d, "memory_mib"), _text(d, "driver", limit=50))
+
+
+@dataclass
+class Probe:
+    """A remote at first contact."""
+
+    home: str
+    python: str = ""
+    """version of python3, '' when there is none that will do"""
+    gpus: List[GpuFact] = field(default_factory=list)
+    gpu_error: str = ""
+    """what nvidia-smi said when it failed"""
+    disk_free_bytes: int = 0
+    has_rsync: bool = False
+    supervisor: str = ""
+    """version of a supervisor found running here, '' when none"""
+
+
+@dataclass
+class RemoteStatus:
+    """A remote's supervisor and all its jobs."""
+
+    protocol: int
+    version: str
+    pid: int
+    disk_free_bytes: int = 0
+    deadline_in_s: Optional[float] = None
+    """until the guard acts"""
+    lease_in_s: Optional[float] = None
+    jobs: Dict[str, JobStatus] = field(default_factory=dict)
+
+    def to_wire(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Any) -> "RemoteStatus":
+        d = _mapping(data, "status")
+        jobs = _mapping(d.get("jobs", {}), "jobs")
+        if len(jobs) > 10_000:
+            raise ValueError("too many jobs")
+        return cls(
+            protocol=int(_number(d, "protocol")),
+            version=_text(d, "version", limit=100),
+            pid=int(_number(d, "pid")),
+            disk_free_bytes=int(_number(d, "disk_free_bytes")),
+            deadline_in_s=_maybe_number(d, "deadline_in_s"),
+            lease_in_s=_maybe_number(d, "lease_in_s"),
+            jobs={str(k)[:200]: JobStatus.from_wire(v) for k, v in jobs.items()},
+        )
+
+
+@dataclass
+class Frame:
+    """One piece of a job's stream: bytes of a log at an offset, or the job's status, or a heartbeat.
+
+    On the wire: one JSON object a line, ``{"s": "run", "o": offset, "d": base64}``,
+    ``{"status": {...}}`` or ``{"beat": 1}``; a line is at most ``MAX_LINE`` bytes.
+    """
+
+    MAX_LINE = 128 * 1024
+    MAX_DATA = 64 * 1024
+
+    source: str = ""
+    offset: int = 0
+    data: bytes = b""
+    status: Optional[JobStatus] = None

@@ -1,0 +1,120 @@
+"""A remote as the engine sees it: the one protocol behind SSH, own machines and modelled remotes.
+
+``provision/`` implements it over SSH; ``simulator/`` implements it in process, on a virtual clock.
+Every method raises ``RemoteError`` (``SshDropped`` when the connection is lost) and may be called
+again: all of them are idempotent.
+"""
+
+from dataclasses import dataclass, field
+from typing import AsyncIterator, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+
+from choline_tui.kernel.protocol import Frame, JobSpec, JobStatus, Lease, Probe, RemoteStatus
+
+__all__ = ["Address", "Item", "Progress", "RemoteSession", "Transfer"]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where SSH answers. ``kind``: direct, proxy or own."""
+
+    host: str
+    port: int
+    user: str = "root"
+    kind: str = "direct"
+
+    def __str__(self) -> str:
+        return "%s@%s:%d" % (self.user, self.host, self.port)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A transfer on its way. Bytes of file content; ``seconds_left`` is None until it can be told."""
+
+    bytes_done: int
+    bytes_total: int
+    files_done: int
+    files_total: int
+    seconds_left: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to send: ``files`` (relative to ``base``; None: everything under it) to ``part``
+    (src, data or keep) of the run, under ``into`` ('' for the part itself)."""
+
+    base: str
+    part: str
+    files: Optional[Tuple[bytes, ...]] = None
+    into: str = ""
+    mirror: bool = False
+    """delete what is there and was not sent"""
+
+
+@dataclass
+class Transfer:
+    """What a transfer did: ``skipped`` names what was refused (devices, links out of the folder, ...)."""
+
+    bytes: int = 0
+    files: int = 0
+    seconds: float = 0.0
+    how: str = ""
+    """rsync or tar"""
+    skipped: List[str] = field(default_factory=list)
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class RemoteSession(Protocol):
+    host_key: str
+    """the host key seen at this connection, as an OpenSSH public key line (pinned at first contact)"""
+
+    async def probe(self) -> Probe:
+        """Look at the machine; changes nothing. One round trip."""
+        ...
+
+    async def prepare(self, run: str, lease: Lease) -> RemoteStatus:
+        """Make the run's directories, install the supervisor, start it, hand it its first lease."""
+        ...
+
+    async def send(self, run: str, items: Sequence[Item], on_progress: Optional[OnProgress] = None) -> Transfer:
+        """Send files. Resumable; an interrupted call leaves nothing that a later one does not mend."""
+        ...
+
+    async def submit(self, spec: JobSpec) -> JobStatus:
+        """Give the supervisor a job. A job id it has seen is never started again."""
+        ...
+
+    async def status(self) -> RemoteStatus: ...
+
+    def stream(self, job: str, offsets: Dict[str, int]) -> AsyncIterator[Frame]:
+        """Log bytes from the given offsets by source, and statuses, as they come; ends after the
+        frame with the ended status, when all log bytes were given."""
+        ...
+
+    async def stop(self, job: str, grace_s: float, reason: str) -> JobStatus:
+        """Ask for the job's end: TERM, ``grace_s``, KILL. Returns at once with the status seen."""
+        ...
+
+    async def renew(self, lease: Lease) -> None: ...
+
+    async def fetch(
+        self,
+        run: str,
+        into: str,
+        *,
+        final: bool,
+        max_bytes: int = 0,
+        on_progress: Optional[OnProgress] = None,
+    ) -> Transfer:
+        """Bring ``results/`` and ``keep/`` home into directory ``into`` (as ``into/results`` and
+        ``into/keep``). With ``final`` every file is compared by size and hash with the remote's own
+        manifest, and ``TransferFailed`` is raised when one differs. Nothing is written outside
+        ``into``. ``max_bytes`` > 0: refuse more than that."""
+        ...
+
+    async def evidence(self) -> Dict[str, bytes]:
+        """What helps to understand a failure: dmesg, nvidia-smi, disk, supervisor and guard logs."""
+        ...
+
+    async def close(self) -> None: ...
