@@ -77,7 +77,9 @@ class RemoteSession(Protocol):
         """Make the run's directories, install the supervisor, start it, hand it its first lease."""
         ...
 
-    async def send(self, run: str, items: Sequence[Item], on_progress: Optional[OnProgress] = None) -> Transfer:
+    async def send(
+        self, run: str, items: Sequence[Item], on_progress: Optional[OnProgress] = None
+    ) -> Transfer:
         """Send files. Resumable; an interrupted call leaves nothing that a later one does not mend."""
         ...
 
