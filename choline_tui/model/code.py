@@ -5,6 +5,7 @@ beside the frozen copy (a run's row stays small however many files its project h
 the file system holds them; in JSON they are base64, so a name that is not UTF-8 survives.
 """
 
+import base64
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -13,14 +14,10 @@ __all__ = ["CodeFile", "CodeManifest", "CodeState", "RawName"]
 
 
 def _name_in(value: Any) -> Any:
-    import base64
-
     return base64.b64decode(value, validate=True) if isinstance(value, str) else value
 
 
 def _name_out(value: bytes) -> str:
-    import base64
-
     return base64.b64encode(value).decode("ascii")
 
 

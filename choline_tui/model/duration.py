@@ -40,13 +40,13 @@ def _seconds(value: str | int | float) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that ``parse_duration`` reads back to the same whole seconds: ``1d12h``, ``90s``
-    as ``1m30s``, 0 as ``0s``. Fractions below a second are kept only under a minute."""
+    """Text that ``parse_duration`` reads back to the same whole seconds: ``1m30s``, ``36h``, ``3d12h``
+    (days from three on), 0 as ``0s``. Fractions of a second are kept only under a minute."""
     if seconds < 60:
         return f"{seconds:g}s"
     left = round(seconds)
     out = []
-    for unit in ("d", "h", "m", "s"):
+    for unit in "dhms" if left >= 3 * 86400 else "hms":
         count, left = divmod(left, int(_UNITS[unit]))
         if count:
             out.append(f"{count}{unit}")

@@ -1,0 +1,211 @@
+"""A project's ``choline.toml``: the command, what it needs, what is sent and what comes home.
+
+::
+
+    command = "python train.py"
+    gpu = "2x4090"                    # or: query = "gpu_ram>=40 num_gpus=1"
+    image = "pytorch/pytorch:latest"
+    disk = 40                         # GB
+    max_price = 0.9                   # $/h, disk included
+    setup = "pip install -r requirements.txt"
+    send = ["../corpus", {path = "/data/imagenet", into = "imagenet"}]
+    results = ["checkpoints"]
+
+    [env]
+    SEED = "7"
+
+    [run]                             # any other setting of [run] in the home file
+    max_life = "48h"
+"""
+
+import os
+import re
+import shlex
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from choline_tui.config.settings import RunSettings
+from choline_tui.config.toml import checked, leaves, read_toml
+from choline_tui.kernel.errors import ProjectError
+
+__all__ = ["PROJECT_FILE", "Project", "Send", "find_project", "load_project"]
+
+PROJECT_FILE = "choline.toml"
+
+_OVERRIDES = ("image", "disk", "premium", "type", "max_price")
+"""settings of [run] that may also stand at the top of the project's file"""
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def _inside(value: str) -> str:
+    """A relative path that cannot leave where it starts."""
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\0" in value or not path.parts:
+        raise ValueError("needs a relative path that stays inside the project")
+    return str(path)
+
+
+def _into(value: str) -> str:
+    if value in ("", "."):
+        return ""
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\0" in value:
+        raise ValueError("needs a relative path below data/")
+    return str(path)
+
+
+def _command(value: Any) -> Any:
+    if isinstance(value, list):
+        if not value or not all(isinstance(word, str) for word in value):
+            raise ValueError("needs text, or a list of words in quotes")
+        return shlex.join(value)
+    return value
+
+
+def _one_path(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"path": value}
+    if isinstance(value, dict):
+        return value
+    raise ValueError('needs a path in quotes, or {path = "...", into = "..."}')
+
+
+def _env(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if not _ENV_NAME.fullmatch(name):
+            raise ValueError(f"{name[:60]!r} is not a name a variable can have")
+        if name.startswith("CHOLINE_"):
+            raise ValueError(f"{name[:60]} is set by choline itself")
+        if "\0" in value[name]:
+            raise ValueError(f"the value of {name[:60]} holds a zero byte")
+    return value
+
+
+class Send(BaseModel):
+    """Something to send to the run's ``data/`` beside the code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(
+        min_length=1, description="file or directory; relative to the project, or absolute, or ~"
+    )
+    into: Annotated[str, AfterValidator(_into)] = Field(
+        "", description="directory below data/; default: data/"
+    )
+
+
+class Project(BaseModel):
+    """What ``choline.toml`` says. Nothing is required: a command may also come from the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: Annotated[str, BeforeValidator(_command)] = Field(
+        "", max_length=1 << 20, description="what runs, as text for the shell or a list of words"
+    )
+    setup: str = Field("", max_length=1 << 20, description="shell commands before it, each attempt")
+    name: str = Field("", max_length=100, description="what runs of this project are called")
+    gpu: str = Field("", max_length=200, description="number and kind of GPUs, such as 2x4090")
+    query: str = Field(
+        "", max_length=4000, description="conditions over offers, as in 'choline offers QUERY'"
+    )
+    image: str | None = Field(None, description="container image, over [run] of the home file")
+    disk: float | None = Field(None, description="disk in GB, over [run] of the home file")
+    premium: float | None = Field(None, description="percent above the shown price that may be paid")
+    max_price: float | None = Field(None, description="most $/h, disk included; 'cap' is the same")
+    cap: float | None = Field(None, description="the same as max_price: $/h")
+    type: str | None = Field(None, description="on-demand or interruptible")
+    send: list[Annotated[Send, BeforeValidator(_one_path)]] = Field(
+        default_factory=list, max_length=1000, description="list of data to send to data/"
+    )
+    exclude: list[str] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="patterns of code that is not sent, as in .gitignore",
+    )
+    results: list[Annotated[str, AfterValidator(_inside)]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="directories of the project that are results; on the remote they lie in results/",
+    )
+    results_dir: Annotated[str, AfterValidator(_inside)] = Field(
+        "results", description="where results come home, inside the project; default results"
+    )
+    env: Annotated[dict[str, str], AfterValidator(_env)] = Field(
+        default_factory=dict, max_length=1000, description="variables of the command; never a secret"
+    )
+    run: dict[str, Any] = Field(default_factory=dict, description="settings of [run], over the home file")
+
+    _directory: Path = PrivateAttr(default=Path())
+
+    @property
+    def directory(self) -> Path:
+        """Absolute directory of the project."""
+        return self._directory
+
+    def overrides(self) -> dict[str, Any]:
+        """What stands in this file over [run] of the home file, by name."""
+        found = dict(self.run)
+        for name in _OVERRIDES:
+            value = getattr(self, name)
+            if value is not None:
+                found[name] = value
+        if self.cap is not None:
+            found["max_price"] = self.cap
+        return found
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Patterns for the frozen copy: ``exclude``, and the directories results come home to."""
+        return (*self.exclude, f"/{self.results_dir}/", *(f"/{path}/" for path in self.results))
+
+    def data(self) -> list[Send]:
+        """``send`` with absolute paths. ``ProjectError`` names one that is not there."""
+        found = []
+        for item in self.send:
+            path = Path(os.path.abspath(self.directory / Path(item.path).expanduser()))
+            if not path.exists():
+                raise ProjectError(
+                    f"{self.directory / PROJECT_FILE}: send: there is no {path}",
+                    hint="Correct the path, or make the data first.",
+                )
+            found.append(Send(path=str(path), into=item.into))
+        return found
+
+
+def find_project(start: Path) -> Path | None:
+    """The nearest directory with a ``choline.toml``: ``start`` or one above it; None when there is none."""
+    here = Path(os.path.abspath(start))
+    for directory in (here, *here.parents):
+        if (directory / PROJECT_FILE).is_file():
+            return directory
+    return None
+
+
+def load_project(directory: Path) -> Project:
+    """The project in ``directory``. ``ProjectError`` names the file, the key and what is wrong."""
+    directory = Path(os.path.abspath(directory))
+    file = directory / PROJECT_FILE
+    try:
+        data = read_toml(file, ProjectError)
+    except FileNotFoundError:
+        raise ProjectError(
+            f"there is no {PROJECT_FILE} in {directory}",
+            hint="Give the command after '--' (choline run --gpu 4090 -- python train.py), or write one.",
+        ) from None
+    of_run = tuple(f"run.{name}" for name in leaves(RunSettings))
+    project = checked(Project, data, str(file), ProjectError, known=of_run)
+    top = {name for name in _OVERRIDES if getattr(project, name) is not None}
+    if project.cap is not None:
+        if project.max_price is not None:
+            raise ProjectError(f"{file}: cap and max_price are the same; keep one of them")
+        top.add("max_price")
+    twice = sorted(top & set(project.run))
+    if twice:
+        raise ProjectError(f"{file}: {twice[0]} stands at the top and in [run]; keep one of them")
+    checked(RunSettings, project.run, f"{file}: [run]", ProjectError)
+    checked(RunSettings, project.overrides(), str(file), ProjectError)
+    project._directory = directory
+    return project
