@@ -1,0 +1,138 @@
+"""One rented instance: what was agreed, how it stands, what it has cost."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from choline_tui.simulator.backend import Endpoint
+from choline_tui.simulator.machines import HOUR, MONTH, Machine
+from choline_tui.simulator.market import Slice
+
+__all__ = ["Contract", "Order", "SshKey"]
+
+
+@dataclass
+class SshKey:
+    id: int
+    user_id: int
+    key: str
+    created_at: float
+
+
+@dataclass
+class Order:
+    """What a renter asks for, checked. ``bid`` in $/h; None: on demand."""
+
+    image: str
+    disk_gb: float
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    """as sent, docker flags ("-p 8080:8080": "1") among it"""
+    onstart: str = field(default="", repr=False)
+    args: list[str] = field(default_factory=list)
+    runtype: str = "ssh"
+    label: str | None = None
+    bid: float | None = None
+    running: bool = True
+    cancel_unavail: bool = False
+
+
+@dataclass(eq=False)
+class Contract:
+    """Times are epoch s, prices $/h.
+
+    ``intended``: what the renter asked for. ``actual``: what the host reports (None: nothing yet).
+    ``current``/``next``: the contract's state now and soon. ``held``: it has its GPUs. ``on``: its
+    container is up or on its way up.
+    """
+
+    id: int
+    order: Order
+    slice: Slice
+    gpu_price: float
+    created: float
+    end_date: float
+    key: str = field(repr=False)
+    label: str | None = None
+    ssh_keys: list[SshKey] = field(default_factory=list)
+    destroyed: float | None = None
+    intended: str = "running"
+    actual: str | None = None
+    current: str = "running"
+    next: str = "running"
+    status_msg: str | None = None
+    held: bool = False
+    made: bool = False
+    """its disk exists behind it"""
+    on: bool = False
+    booted: bool = False
+    """it has run at least once"""
+    reboot: bool = False
+    boot_began: float = 0.0
+    running_since: float | None = None
+    endpoint: Endpoint | None = None
+    published: bool = False
+    """address and ports are in the listing"""
+    paid: float = 0.0
+    """$ so far, up to ``settled``"""
+    settled: float = 0.0
+    gpu_seconds: float = 0.0
+    wake: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    @property
+    def machine(self) -> Machine:
+        return self.slice.machine
+
+    @property
+    def alive(self) -> bool:
+        return self.destroyed is None
+
+    @property
+    def is_bid(self) -> bool:
+        return self.order.bid is not None
+
+    @property
+    def disk_price(self) -> float:
+        return self.order.disk_gb * self.machine.storage_cost * HOUR / MONTH
+
+    def rate(self) -> float:
+        """$/h at this moment: the disk as long as it exists, the GPUs only while it runs."""
+        if not self.alive:
+            return 0.0
+        return self.disk_price + (self.gpu_price if self.running_since is not None else 0.0)
+
+    def settle(self, now: float) -> None:
+        """Book what it has cost up to ``now``; a clock that went back books nothing."""
+        seconds = max(0.0, now - self.settled)
+        if self.running_since is not None:
+            self.gpu_seconds += seconds
+        self.paid += self.rate() * seconds / HOUR
+        self.settled = max(self.settled, now)
+
+    def container_env(self, base_url: str) -> dict[str, str]:
+        """The environment of the container's first process: Vast's own variables and the renter's."""
+        own = {name: value for name, value in self.order.env.items() if not name.startswith("-")}
+        return {
+            "DATA_DIRECTORY": "/workspace/",
+            "SSH_PUBLIC_KEY": self.ssh_keys[0].key if self.ssh_keys else "",
+            **own,
+            "CONTAINER_ID": str(self.id),
+            "CONTAINER_API_KEY": self.key,
+            "VAST_CONTAINERLABEL": f"C.{self.id}",
+            "PUBLIC_IPADDR": "127.0.0.1",
+            "GPU_COUNT": str(len(self.slice.gpus)),
+            "VAST_URL": base_url,
+        }
+
+    def ports(self) -> dict[str, Any] | None:
+        """The port map in docker's shape; None until it is known."""
+        if not self.published or self.endpoint is None:
+            return None
+        found = {"22/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(self.endpoint.port)}]}  # noqa: S104
+        for flag in self.order.env:
+            # the remote's processes stand on this computer's own loopback: ports map to themselves
+            if flag.startswith("-p ") and ":" in flag:
+                inside, _, protocol = flag[3:].strip().rpartition(":")[2].partition("/")
+                if inside.isdigit() and inside != "22":
+                    found[f"{inside}/{protocol or 'tcp'}"] = [{"HostIp": "0.0.0.0", "HostPort": inside}]  # noqa: S104
+        return found
