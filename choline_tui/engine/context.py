@@ -1,0 +1,103 @@
+"""What the engine's actions share: the store, the market, the clock, sessions to machines, files."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from choline_tui.engine.hub import Hub
+from choline_tui.engine.ledger import Ledger
+from choline_tui.engine.offers import OfferBook
+from choline_tui.kernel.clock import Clock
+from choline_tui.kernel.errors import CholineError
+from choline_tui.kernel.session import Item, RemoteSession
+from choline_tui.model.run import Rental, Run
+from choline_tui.places.base import MarketPlace
+from choline_tui.store import Store
+
+__all__ = ["Context", "RunFiles", "Sessions", "Timing"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Intervals in s. The defaults are for the real market; a rehearsal boots in seconds."""
+
+    boot_poll: float = 3.0
+    """how often a booting contract is looked at"""
+    watch: float = 30.0
+    """how often a machine that is up is looked at"""
+    settle: float = 90.0
+    """how long a label may be missing from complete listings before the rent never happened"""
+    settle_poll: float = 5.0
+    verify_gap: float = 2.0
+    """between the two listings that make a contract gone"""
+    retry: float = 5.0
+    no_offer: float = 30.0
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run's files at home (beside its results): ``<root>/<run>/...``."""
+
+    root: Path
+
+    def run(self, run: str) -> Path:
+        return self.root / run
+
+    def log(self, run: str, attempt: int, source: str) -> Path:
+        return self.run(run) / f"attempt-{attempt}" / f"{source}.log"
+
+    def evidence(self, rental: str, run: str) -> Path:
+        return self.run(run) / "evidence" / rental
+
+
+class Sessions:
+    """One open session a rental, shared by all actions on it; dropped when it fails."""
+
+    def __init__(self, place: MarketPlace) -> None:
+        self._place = place
+        self._open: dict[str, RemoteSession] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def get(self, rental: Rental) -> RemoteSession:
+        async with self._locks.setdefault(rental.id, asyncio.Lock()):
+            session = self._open.get(rental.id)
+            if session is None:
+                session = await self._place.connect(rental)
+                self._open[rental.id] = session
+            return session
+
+    async def drop(self, rental: str) -> None:
+        session = self._open.pop(rental, None)
+        if session is not None:
+            try:
+                await session.close()
+            except (CholineError, OSError):
+                return
+
+    async def close(self) -> None:
+        for rental in list(self._open):
+            await self.drop(rental)
+
+
+@dataclass
+class Context:
+    store: Store
+    ledger: Ledger
+    place: MarketPlace
+    book: OfferBook
+    clock: Clock
+    hub: Hub
+    files: RunFiles
+    sessions: Sessions
+    home: str
+    """this installation's id, part of every label"""
+    items: Callable[[Run], list[Item]]
+    """what of a run is to be sent, from the frozen copy of its code and its data"""
+    timing: Timing = field(default_factory=Timing)
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    renting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """search-and-rent is serialised"""
+    crash_point: Callable[[str], None] = field(default=lambda name: None)
+    """called by name where the engine touches the world or the disk; tests make it die there"""

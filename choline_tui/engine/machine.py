@@ -1,0 +1,389 @@
+"""What is done on a machine that is up: connect, check, prepare, follow, stop, collect."""
+
+import asyncio
+import shlex
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from choline_tui.engine.context import Context
+from choline_tui.kernel.errors import (
+    CholineError,
+    HostKeyChanged,
+    MachineRefused,
+    ProtocolMismatch,
+    RemoteError,
+    SshDenied,
+    SshDropped,
+    SshRefused,
+    SshTimeout,
+)
+from choline_tui.kernel.protocol import ENDED, JobSpec, JobStatus, Lease, Probe
+from choline_tui.kernel.session import Item, Progress, RemoteSession, Transfer
+from choline_tui.model.choose import gpu_matches
+from choline_tui.model.run import Attempt, AttemptState, Plan, Rental, RentalState, Run, RunState
+
+__all__ = ["check_machine", "collect", "connect", "follow", "prepare", "stop_job"]
+
+LOG_LIMIT = 300 << 20
+RENEW_EVERY = 300.0
+
+
+def check_machine(probe: Probe, rental: Rental, plan: Plan) -> None:
+    """The first-minute check. Raises MachineRefused with what is not as offered."""
+    if probe.gpu_error and rental.num_gpus:
+        raise MachineRefused(f"nvidia-smi does not work: {probe.gpu_error[:200]}")
+    if len(probe.gpus) < rental.num_gpus:
+        raise MachineRefused(f"{len(probe.gpus)} GPUs there, {rental.num_gpus} rented")
+    wrong = sorted({g.name for g in probe.gpus if not gpu_matches(rental.gpu_name, g.name)})
+    if wrong:
+        raise MachineRefused(f"rented {rental.gpu_name}, found {', '.join(wrong)[:100]}")
+    free_gb = probe.disk_free_bytes / 1e9
+    if free_gb < min(0.5 * plan.disk_gb, plan.disk_gb - 10):
+        raise MachineRefused(f"{free_gb:.1f} GB of disk free, {plan.disk_gb:g} GB rented")
+
+
+def _lease(run: Run, rental: Rental, now: float, **more: bool) -> Lease:
+    seconds = run.plan.lease_s
+    if rental.deadline is not None:
+        seconds = max(60.0, min(seconds, rental.deadline - now))
+    return Lease(seconds=seconds, grace_s=run.plan.grace_s, **more)
+
+
+@asynccontextmanager
+async def _guarded(ctx: Context, attempt: Attempt, rental: Rental) -> AsyncIterator[None]:
+    """Turn what goes wrong on a machine into facts the decision function reads."""
+    run_id, n = attempt.run, attempt.n
+    try:
+        yield
+    except (MachineRefused, HostKeyChanged, ProtocolMismatch) as error:
+        await ctx.sessions.drop(rental.id)
+        if attempt.submitted is None:
+            if rental.machine_id is not None:
+                ctx.store.refuse_machine(rental.machine_id, error.message, ctx.clock.time())
+            with ctx.ledger.batch() as batch:
+                batch.rental(
+                    rental.id,
+                    f"machine refused: {error.message}",
+                    state=RentalState.RELEASING,
+                    release_reason=error.message,
+                    failed=True,
+                    next_look=0.0,
+                )
+                batch.attempt(run_id, n, reason=error.message)
+            return
+        _failed(ctx, run_id, n, error, 60.0)
+    except RemoteError as error:
+        await ctx.sessions.drop(rental.id)
+        _failed(ctx, run_id, n, error, None)
+    except CholineError as error:
+        _failed(ctx, run_id, n, error, None)
+    except OSError as error:
+        # this computer's own disk or files: nothing on the machine is lost by waiting
+        _failed(ctx, run_id, n, RemoteError(f"on this computer: {error}"), 30.0)
+
+
+def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float | None) -> None:
+    now = ctx.clock.time()
+    attempt = ctx.store.attempt(run_id, n)
+    if not attempt.live:
+        return
+    if wait is None:
+        wait = min(60.0, 1.5 * 1.6**attempt.failures)
+    cut_off = isinstance(error, (SshRefused, SshTimeout, SshDropped, SshDenied))
+    ctx.ledger.attempt(
+        run_id,
+        n,
+        error.message if attempt.reason != error.message else None,
+        # not answering yet is bounded by time; everything else by the number of failures
+        failures=attempt.failures + (0 if cut_off else 1),
+        retry_at=now + (min(wait, 2.0) if cut_off and attempt.submitted is None else wait),
+        unreachable_since=(attempt.unreachable_since or now) if cut_off else attempt.unreachable_since,
+        reason=error.message,
+    )
+
+
+def _fine(ctx: Context, run_id: str, n: int) -> None:
+    attempt = ctx.store.attempt(run_id, n)
+    if attempt.failures or attempt.unreachable_since is not None or attempt.reason:
+        ctx.ledger.attempt(run_id, n, failures=0, unreachable_since=None, retry_at=0.0, reason="")
+
+
+async def connect(ctx: Context, rental_id: str, n: int) -> None:
+    rental = ctx.store.rental(rental_id)
+    attempt = ctx.store.attempt(rental.run, n)
+    async with _guarded(ctx, attempt, rental):
+        try:
+            session = await ctx.sessions.get(rental)
+        except SshDenied:
+            if rental.contract is not None:
+                await ctx.place.authorize(rental.contract)
+            raise
+        now = ctx.clock.time()
+        with ctx.ledger.batch() as batch:
+            batch.rental(
+                rental_id,
+                "SSH answers; its host key is pinned",
+                state=RentalState.UP,
+                up=now,
+                host_key=session.host_key,
+                next_look=now + ctx.timing.watch,
+            )
+            batch.attempt(
+                rental.run, n, state=AttemptState.PREPARING, failures=0, unreachable_since=None, reason=""
+            )
+            batch.run(rental.run, state=RunState.PREPARING, reason="checking the machine", phase="")
+
+
+async def prepare(ctx: Context, rental_id: str, n: int) -> None:
+    """Check, install, send, submit: all of it can be done again from the start."""
+    rental = ctx.store.rental(rental_id)
+    run = ctx.store.run(rental.run)
+    attempt = ctx.store.attempt(run.id, n)
+    async with _guarded(ctx, attempt, rental):
+        session = await ctx.sessions.get(rental)
+        probe = await session.probe()
+        check_machine(probe, rental, run.plan)
+        if not probe.python:
+            raise RemoteError("the machine has no Python 3.8 or later yet (onstart installs it)")
+        await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
+        if run.state is not RunState.PREPARING:
+            ctx.ledger.run(run.id, state=RunState.PREPARING, reason="sending the code")
+        moved = await session.send(run.id, _what_to_send(ctx, run), _reporter(ctx, run.id, "sending"))
+        text = f"sent {moved.files} files, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
+        ctx.ledger.attempt(run.id, n, text, sent=ctx.clock.time())
+        ctx.crash_point("before submit")
+        status = await session.submit(_job(run, attempt, rental, probe.home))
+        ctx.crash_point("after submit")
+        now = ctx.clock.time()
+        with ctx.ledger.batch() as batch:
+            batch.attempt(
+                run.id,
+                n,
+                "the command was handed over",
+                state=AttemptState.RUNNING,
+                submitted=now,
+                job_state=status.state,
+                failures=0,
+                unreachable_since=None,
+                retry_at=0.0,
+                reason="",
+            )
+            batch.run(run.id, state=RunState.RUNNING, reason="", phase="", started=run.started or now)
+
+
+def _what_to_send(ctx: Context, run: Run) -> list[Item]:
+    items = ctx.items(run)
+    keep = Path(run.plan.results_into) / "keep" if run.plan.results_into else None
+    if keep is not None and keep.is_dir() and any(keep.iterdir()):
+        # what an earlier attempt kept goes to the next machine
+        items.append(Item(str(keep), "keep"))
+    return items
+
+
+def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
+    lines = []
+    for path in run.plan.results:
+        name = shlex.quote(path)
+        lines.append(
+            f'mkdir -p "$CHOLINE_RESULTS"/{name} "$(dirname "$CHOLINE_SRC"/{name})" && '
+            f'ln -sfn "$CHOLINE_RESULTS"/{name} "$CHOLINE_SRC"/{name} || exit 1'
+        )
+    return JobSpec(
+        id=attempt.job,
+        run=run.id,
+        command="\n".join([*lines, run.plan.command]),
+        setup=run.plan.setup,
+        env=dict(run.plan.env),
+        attempt=attempt.n,
+        gpus=rental.num_gpus,
+        grace_s=run.plan.stop_grace_s,
+        results_max_bytes=run.plan.results_max_bytes,
+    )
+
+
+def _reporter(ctx: Context, run_id: str, what: str) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        ctx.hub.publish(
+            "progress",
+            run_id,
+            what=what,
+            bytes_done=progress.bytes_done,
+            bytes_total=progress.bytes_total,
+            files_done=progress.files_done,
+            files_total=progress.files_total,
+            seconds_left=progress.seconds_left,
+        )
+
+    return report
+
+
+async def follow(ctx: Context, rental_id: str, n: int) -> None:
+    """Be with a running job: its log, its state, its lease, its results, until it has ended."""
+    rental = ctx.store.rental(rental_id)
+    run = ctx.store.run(rental.run)
+    attempt = ctx.store.attempt(run.id, n)
+    async with _guarded(ctx, attempt, rental):
+        session = await ctx.sessions.get(rental)
+        await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
+        side = [
+            asyncio.create_task(_keep_lease(ctx, session, run, rental_id)),
+            asyncio.create_task(_keep_results(ctx, session, run)),
+        ]
+        main = asyncio.create_task(_read_stream(ctx, session, run.id, n))
+        try:
+            done, _ = await asyncio.wait([main, *side], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (main, *side):
+                task.cancel()
+            await asyncio.gather(main, *side, return_exceptions=True)
+
+
+async def _keep_lease(ctx: Context, session: RemoteSession, run: Run, rental_id: str) -> None:
+    while True:
+        await ctx.clock.sleep(min(RENEW_EVERY, run.plan.lease_s / 4))
+        await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))
+
+
+async def _keep_results(ctx: Context, session: RemoteSession, run: Run) -> None:
+    while True:
+        await ctx.clock.sleep(run.plan.results_every_s)
+        try:
+            moved = await _fetch(ctx, session, run, final=False)
+        except OSError as error:
+            ctx.ledger.note("run", f"results not synced: {error}", run=run.id)
+            continue
+        text = f"results synced: {moved.files} files, {moved.bytes:,} bytes" if moved.files else None
+        ctx.ledger.run(run.id, text, results_synced=ctx.clock.time())
+
+
+async def _fetch(ctx: Context, session: RemoteSession, run: Run, *, final: bool) -> Transfer:
+    into = Path(run.plan.results_into)
+    into.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(into).free
+    if free < 64 << 20:
+        raise OSError(f"only {free >> 20} MiB are free in {into}")
+    limit = min(free - (32 << 20), run.plan.results_max_bytes or free)
+    return await session.fetch(
+        run.id,
+        str(into),
+        final=final,
+        max_bytes=limit,
+        on_progress=_reporter(ctx, run.id, "results"),
+    )
+
+
+async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int) -> None:
+    job = f"{run_id}-{n}"
+    files = {s: ctx.files.log(run_id, n, s) for s in ("setup", "run")}
+    offsets = {}
+    for source, path in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        offsets[source] = path.stat().st_size if path.exists() else 0
+    async for frame in session.stream(job, dict(offsets)):
+        if frame.status is not None:
+            _job_status(ctx, run_id, n, frame.status)
+        elif frame.source in files and frame.data and frame.offset == offsets[frame.source]:
+            if offsets[frame.source] + len(frame.data) <= LOG_LIMIT:
+                with files[frame.source].open("ab") as log:
+                    log.write(frame.data)
+            offsets[frame.source] += len(frame.data)
+            ctx.hub.publish("log", run_id, attempt=n, source=frame.source, size=offsets[frame.source])
+    if ctx.store.attempt(run_id, n).job_state != ENDED:
+        raise SshDropped("the stream of the job ended before the job")
+
+
+def _job_status(ctx: Context, run_id: str, n: int, status: JobStatus) -> None:
+    attempt = ctx.store.attempt(run_id, n)
+    _fine(ctx, run_id, n)
+    if status.id != attempt.job or attempt.state is not AttemptState.RUNNING:
+        return
+    if status.state == ENDED:
+        words = f"the command ended: {status.reason}" + (
+            f", status {status.exit_code}" if status.exit_code is not None else ""
+        )
+        with ctx.ledger.batch() as batch:
+            batch.attempt(
+                run_id,
+                n,
+                words,
+                state=AttemptState.COLLECTING,
+                job_state=ENDED,
+                job_reason=status.reason,
+                exit_code=status.exit_code if status.exit_code is not None else status.setup_exit,
+                started=attempt.started or attempt.submitted,
+                ended=ctx.clock.time(),
+            )
+            batch.run(run_id, state=RunState.COLLECTING, reason="bringing the results home")
+    elif status.state != attempt.job_state:
+        ctx.ledger.attempt(
+            run_id,
+            n,
+            f"job: {status.state}",
+            job_state=status.state,
+            started=attempt.started or ctx.clock.time(),
+        )
+        if ctx.store.run(run_id).state is RunState.INTERRUPTED:
+            ctx.ledger.run(run_id, state=RunState.RUNNING, reason="")
+
+
+async def stop_job(ctx: Context, rental_id: str, n: int, why: str) -> None:
+    rental = ctx.store.rental(rental_id)
+    run = ctx.store.run(rental.run)
+    attempt = ctx.store.attempt(run.id, n)
+    async with _guarded(ctx, attempt, rental):
+        session = await ctx.sessions.get(rental)
+        await session.stop(attempt.job, run.plan.stop_grace_s, "stopped")
+        ctx.ledger.attempt(run.id, n, f"asked the command to end: {why}", stop_asked=ctx.clock.time())
+
+
+async def collect(ctx: Context, rental_id: str, n: int) -> None:
+    """The final results, compared with the machine's own list by size and hash."""
+    rental = ctx.store.rental(rental_id)
+    run = ctx.store.run(rental.run)
+    attempt = ctx.store.attempt(run.id, n)
+    async with _guarded(ctx, attempt, rental):
+        session = await ctx.sessions.get(rental)
+        await _with_lease(ctx, session, run, rental_id, _fetch_final(ctx, session, run, n))
+        # from here on, nothing of value is on the machine: if home dies now it destroys itself
+        safe = _lease(run, ctx.store.rental(rental_id), ctx.clock.time(), safe=True, hold=run.plan.keep_s > 0)
+        if run.plan.keep_s > 0:
+            safe.seconds = run.plan.keep_s + run.plan.grace_s
+        try:
+            await session.renew(safe)
+        except RemoteError:
+            await ctx.sessions.drop(rental_id)
+
+
+async def _with_lease(
+    ctx: Context, session: RemoteSession, run: Run, rental_id: str, work: Awaitable[None]
+) -> None:
+    """A long collection renews the lease on the way."""
+    await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))
+    keeper = asyncio.create_task(_keep_lease(ctx, session, run, rental_id))
+    try:
+        await work
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+
+async def _fetch_final(ctx: Context, session: RemoteSession, run: Run, n: int) -> None:
+    moved = await _fetch(ctx, session, run, final=True)
+    now = ctx.clock.time()
+    with ctx.ledger.batch() as batch:
+        skipped = f"; refused: {', '.join(moved.skipped[:5])}" if moved.skipped else ""
+        batch.attempt(
+            run.id,
+            n,
+            f"results are home and checked: {moved.files} files, {moved.bytes:,} bytes{skipped}"[:500],
+            collected=now,
+            failures=0,
+            retry_at=0.0,
+            unreachable_since=None,
+            reason="",
+        )
+        batch.run(run.id, results_synced=now, results_complete=True)

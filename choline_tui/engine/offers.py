@@ -1,0 +1,148 @@
+"""The offer book: searches the market within our ration, remembers what it said.
+
+One page is at most 64 offers. Deeper pages go on from the last price (``gte``, because several offers
+may cost the same) and are taken in the background, so that the first page is never waited for.
+"""
+
+import asyncio
+import datetime
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from choline_tui.kernel.clock import Clock
+from choline_tui.kernel.errors import QuotaSpent, RateLimited, VastError
+from choline_tui.model.offer import Offer, OfferPage
+from choline_tui.model.query import Query
+from choline_tui.places.base import MarketPlace
+from choline_tui.store import Store
+
+__all__ = ["OfferBook"]
+
+PAGE = 64
+MAX_PAGES = 40
+FRESH_FOR = 20.0
+"""s in which the same question gets the same answer"""
+
+
+class OfferBook:
+    """``ration``: our own limit of search requests a UTC day; ``reserve`` of them are kept for rents."""
+
+    def __init__(
+        self,
+        place: MarketPlace,
+        store: Store,
+        clock: Clock,
+        *,
+        ration: int = 500,
+        reserve: int = 100,
+        on_page: Callable[[str], None] = lambda key: None,
+    ) -> None:
+        self._place = place
+        self._store = store
+        self._clock = clock
+        self.ration = ration
+        self.reserve = reserve
+        self._on_page = on_page
+        self._pages: dict[str, OfferPage] = {}
+        self._deep: dict[str, asyncio.Task[None]] = {}
+
+    def _today(self) -> str:
+        return datetime.datetime.fromtimestamp(self._clock.time(), datetime.UTC).strftime("%Y-%m-%d")
+
+    def used_today(self) -> int:
+        return self._store.searches(self._today())
+
+    def _spend(self, *, for_rent: bool) -> None:
+        limit = self.ration if for_rent else self.ration - self.reserve
+        if self.used_today() >= limit:
+            midnight = (int(self._clock.time()) // 86400 + 1) * 86400.0
+            raise QuotaSpent(
+                f"today's ration of {self.ration} searches is spent ({self.reserve} are kept for rents)",
+                hint="It starts again at 00:00 UTC; [search] ration in the config changes it.",
+                until=midnight,
+            )
+        self._store.count_search(self._today())
+
+    async def search(self, query: Query, *, fresh: float = FRESH_FOR, for_rent: bool = False) -> OfferPage:
+        """The first page (``complete`` says whether it is all), from memory when not older than
+        ``fresh`` s. Raises the VastError of the search; QuotaSpent when our ration is spent."""
+        key = self.key(query)
+        known = self._pages.get(key)
+        now = self._clock.time()
+        if known is not None and 0 <= now - known.seen_at <= fresh:
+            return known
+        self._spend(for_rent=for_rent)
+        page = await self._place.search(query)
+        self._pages[key] = page
+        self._keep(key, page)
+        return page
+
+    def key(self, query: Query) -> str:
+        return json.dumps([query.to_filters(), query.order, query.type, query.disk_gb], sort_keys=True)
+
+    def _keep(self, key: str, page: OfferPage) -> None:
+        body = json.dumps([o.model_dump(mode="json", exclude_none=True) for o in page.offers])
+        self._store.keep_offers(key, page.seen_at, page.complete, body.encode())
+
+    def cached(self, query: Query) -> OfferPage | None:
+        """What was last seen for this query, however old; from disk after a restart."""
+        key = self.key(query)
+        if key in self._pages:
+            return self._pages[key]
+        row = self._store.offers(key)
+        if row is None:
+            return None
+        seen, complete, body = row
+        offers = tuple(Offer.model_validate(o) for o in json.loads(body))
+        return OfferPage(
+            offers=offers, seen_at=seen, disk_gb=query.disk_gb, type=query.type, complete=complete
+        )
+
+    async def everything(self, query: Query) -> OfferPage:
+        """All pages, one after the other, de-duplicated; what was found when ration or pace end it."""
+        key = self.key(query)
+        page = await self.search(replace(query, order=(("dph_total", "asc"),), limit=None))
+        offers: dict[int, Offer] = {o.id: o for o in page.offers}
+        complete = page.complete
+        for _ in range(MAX_PAGES):
+            if complete or not page.offers:
+                break
+            last = max((o.dph_total or 0.0) for o in page.offers)
+            try:
+                self._spend(for_rent=False)
+                page = await self._place.search(query.from_price(last))
+            except (RateLimited, VastError):
+                break
+            fresh = [o for o in page.offers if o.id not in offers]
+            offers.update((o.id, o) for o in fresh)
+            complete = page.complete or not fresh
+        whole = OfferPage(
+            offers=tuple(offers.values()),
+            seen_at=page.seen_at,
+            disk_gb=query.disk_gb,
+            type=query.type,
+            complete=complete,
+        )
+        self._pages[key] = whole
+        self._keep(key, whole)
+        self._on_page(key)
+        return whole
+
+    def deepen(self, query: Query) -> None:
+        """Take the deeper pages in the background; once at a time for a query."""
+        key = self.key(query)
+        task = self._deep.get(key)
+        if task is None or task.done():
+            self._deep[key] = asyncio.create_task(self._deepen(query), name=f"pages of {key[:40]}")
+
+    async def _deepen(self, query: Query) -> None:
+        try:
+            await self.everything(query)
+        except VastError:
+            return  # the first page stands, and says that it is not all
+
+    async def close(self) -> None:
+        for task in self._deep.values():
+            task.cancel()
+        await asyncio.gather(*self._deep.values(), return_exceptions=True)

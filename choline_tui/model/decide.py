@@ -1,0 +1,279 @@
+"""The one decision function: what to do next, from what is known. Pure; time is an argument.
+
+``decide`` reads a run, its attempts and its rentals and names the next action of each *lane*: the run's
+own lane, and one for each rental. The engine carries them out, writes what came of it, and asks again.
+Nothing is remembered between calls but the records, so an engine that died asks the same question and
+gets the same answer.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from choline_tui.model.run import Attempt, AttemptState, Outcome, Rental, RentalState, Run, RunState
+
+__all__ = ["Action", "Do", "decide", "life_over"]
+
+FATAL_FOR = 45.0
+"""s a fatal status text must stand: the daemon retries one error by itself"""
+STOPPED_FOR = 60.0
+"""s a booting contract may be stopped before it is given up"""
+MAX_FAILURES = 6
+"""system failures in a row on one machine before it is given up"""
+VERIFY_LOOKS = 2
+"""complete listings in a row without a contract that make it gone"""
+REASK_AFTER = 30.0
+"""s after an accepted destroy at which a contract still listed is destroyed again"""
+
+
+class Do(StrEnum):
+    WAIT = "wait"
+    # run lane
+    ACQUIRE = "acquire"
+    CONNECT = "connect"
+    PREPARE = "prepare"
+    FOLLOW = "follow"
+    STOP_JOB = "stop job"
+    COLLECT = "collect"
+    # run lane, in the store alone
+    CLOSE_ATTEMPT = "close attempt"
+    AGAIN_HERE = "again here"
+    FINISH = "finish"
+    # rental lane
+    SETTLE = "settle"
+    WATCH = "watch"
+    START = "start"
+    EVIDENCE = "evidence"
+    DESTROY = "destroy"
+    VERIFY = "verify"
+    # rental lane, in the store alone
+    RELEASE = "release"
+
+
+INSTANT = frozenset({Do.CLOSE_ATTEMPT, Do.AGAIN_HERE, Do.FINISH, Do.RELEASE})
+PREEMPTIBLE = frozenset({Do.WAIT, Do.CONNECT, Do.PREPARE, Do.FOLLOW, Do.WATCH, Do.COLLECT})
+"""What may be cut short by a newer decision: all of it can be done again from the start."""
+
+
+@dataclass(frozen=True)
+class Action:
+    do: Do
+    lane: str
+    rental: str | None = None
+    attempt: int | None = None
+    at: float = 0.0
+    """not before this time"""
+    why: str = ""
+    outcome: Outcome | None = None
+    state: RunState | None = None
+    """WAIT: the run's state meanwhile, when it is not the one it has"""
+    failed: bool = False
+    """RELEASE: because the machine or its contract was not as it should be"""
+
+    @property
+    def instant(self) -> bool:
+        return self.do in INSTANT
+
+    @property
+    def preemptible(self) -> bool:
+        return self.do in PREEMPTIBLE
+
+    def same_work(self, other: "Action") -> bool:
+        return (self.do, self.lane, self.rental, self.attempt) == (
+            other.do,
+            other.lane,
+            other.rental,
+            other.attempt,
+        )
+
+
+def life_over(rental: Rental, max_life_s: float, now: float) -> bool:
+    """Home ends a run a little before the guard would, so that the results come home first."""
+    margin = min(900.0, 0.1 * max_life_s)
+    return rental.deadline is not None and now >= rental.deadline - margin
+
+
+def decide(run: Run, attempts: Sequence[Attempt], rentals: Sequence[Rental], now: float) -> list[Action]:
+    """The next action of every lane of this run. At most one a lane; none for a lane at rest."""
+    actions: list[Action] = []
+    held_by_rental: set[str] = set()
+    attempt = next((a for a in reversed(attempts) if a.live), None)
+    for rental in rentals:
+        if not rental.live:
+            continue
+        action = _rental_action(run, attempt, rental, now)
+        if action is not None:
+            actions.append(action)
+            if action.do is Do.RELEASE:
+                held_by_rental.add(rental.id)
+    if run.live:
+        action = _run_action(run, attempts, attempt, rentals, now)
+        if action is not None and action.rental not in held_by_rental:
+            actions.append(action)
+    return actions
+
+
+# ---------------------------------------------------------------------------------------------- run
+
+
+def _run_action(
+    run: Run, attempts: Sequence[Attempt], attempt: Attempt | None, rentals: Sequence[Rental], now: float
+) -> Action | None:
+    lane = f"run:{run.id}"
+    if attempt is None:
+        return _without_attempt(run, attempts, rentals, lane, now)
+    rental = next((r for r in rentals if r.id == attempt.rental), None)
+    if rental is None:
+        return Action(Do.CLOSE_ATTEMPT, lane, attempt=attempt.n, why="its rental is not on record")
+    here = {"rental": rental.id, "attempt": attempt.n}
+
+    if rental.state in (RentalState.INTENDED, RentalState.UNKNOWN):
+        return Action(Do.WAIT, lane, why="waiting until the rent call is settled", **here)  # type: ignore[arg-type]
+    if rental.state in (RentalState.GONE, RentalState.RELEASING):
+        return _without_machine(run, attempt, rental, lane)
+    if rental.state is RentalState.BOOTING:
+        seen = rental.seen
+        ready = seen is not None and seen.status == "running" and bool(seen.address) and rental.price_checked
+        if ready:
+            return Action(Do.CONNECT, lane, rental.id, attempt.n, attempt.retry_at, "SSH")
+        return Action(Do.WAIT, lane, rental.id, attempt.n, why="the machine is starting")
+    return _on_machine(run, attempt, rental, lane, now)
+
+
+def _without_attempt(
+    run: Run, attempts: Sequence[Attempt], rentals: Sequence[Rental], lane: str, now: float
+) -> Action:
+    if run.want == "stop":
+        began = any(a.submitted for a in attempts)
+        return Action(
+            Do.FINISH,
+            lane,
+            why=run.stop_reason or "stopped",
+            outcome=Outcome.STOPPED if began else Outcome.CANCELLED,
+        )
+    if any(r.state in (RentalState.INTENDED, RentalState.UNKNOWN) for r in rentals):
+        return Action(Do.WAIT, lane, why="waiting until the rent call is settled")
+    spent = [a for a in attempts if a.outcome is Outcome.ERROR]
+    if len(spent) >= run.plan.tries:
+        why = f"{len(spent)} tries failed; the last: {spent[-1].reason}"
+        return Action(Do.FINISH, lane, why=why, outcome=Outcome.ERROR)
+    return Action(Do.ACQUIRE, lane, at=run.not_before, why="looking for an offer")
+
+
+def _without_machine(run: Run, attempt: Attempt, rental: Rental, lane: str) -> Action:
+    """The machine of a live attempt is gone or going."""
+    why = rental.release_reason or "the rental ended"
+    if attempt.state is AttemptState.COLLECTING and attempt.job_state == "ended":
+        outcome, reason = _verdict(run, attempt)
+        if attempt.collected is None:
+            reason += f"; results are home only as far as they were synced ({why})"
+        return Action(Do.FINISH, lane, rental.id, attempt.n, why=reason, outcome=outcome)
+    return Action(Do.CLOSE_ATTEMPT, lane, rental.id, attempt.n, why=why, outcome=Outcome.ERROR)
+
+
+def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: float) -> Action:
+    stopping = run.want == "stop"
+    if rental.stopped_since is not None:
+        state = RunState.INTERRUPTED if attempt.state is AttemptState.RUNNING else None
+        why = "the machine was stopped; waiting for it"
+        return Action(Do.WAIT, lane, rental.id, attempt.n, why=why, state=state)
+    if attempt.state in (AttemptState.ACQUIRING, AttemptState.PREPARING):
+        return Action(Do.PREPARE, lane, rental.id, attempt.n, attempt.retry_at, "preparing the machine")
+    if attempt.state is AttemptState.RUNNING:
+        ending = stopping or life_over(rental, run.plan.max_life_s, now)
+        if ending and attempt.stop_asked is None:
+            why = run.stop_reason if stopping else "its time is up (max life)"
+            return Action(Do.STOP_JOB, lane, rental.id, attempt.n, attempt.retry_at, why)
+        return Action(Do.FOLLOW, lane, rental.id, attempt.n, attempt.retry_at, "running")
+    if attempt.collected is None:
+        return Action(Do.COLLECT, lane, rental.id, attempt.n, attempt.retry_at, "bringing the results home")
+    if attempt.job_reason == "lost" and not stopping and not life_over(rental, run.plan.max_life_s, now):
+        return Action(
+            Do.AGAIN_HERE, lane, rental.id, attempt.n, why="the machine restarted under the command"
+        )
+    outcome, reason = _verdict(run, attempt)
+    return Action(Do.FINISH, lane, rental.id, attempt.n, why=reason, outcome=outcome)
+
+
+def _verdict(run: Run, attempt: Attempt) -> tuple[Outcome, str]:
+    """How a run ended, from how its job did: the task's own failure is told from the system's."""
+    reason, status = attempt.job_reason, attempt.exit_code
+    if reason == "exited" and status == 0:
+        return Outcome.SUCCEEDED, "the command ended with status 0"
+    if reason == "exited":
+        return Outcome.FAILED, f"the command ended with status {status}"
+    if reason == "setup_failed":
+        return Outcome.FAILED, "the set-up command failed"
+    if reason == "results_full":
+        return Outcome.STOPPED, "the results grew past their limit"
+    if reason == "time_limit":
+        return Outcome.STOPPED, "its time limit was reached"
+    if reason == "lease":
+        return Outcome.STOPPED, "home was away longer than the lease"
+    if reason == "deadline":
+        return Outcome.STOPPED, "its time was up (max life)"
+    if reason == "stopped":
+        return Outcome.STOPPED, run.stop_reason or "its time was up (max life)"
+    return Outcome.ERROR, f"the command was lost ({reason or 'no reason given'})"
+
+
+# ------------------------------------------------------------------------------------------- rental
+
+
+def _rental_action(run: Run, attempt: Attempt | None, rental: Rental, now: float) -> Action | None:
+    lane = f"rental:{rental.id}"
+    if rental.state is RentalState.INTENDED:
+        return None  # the rent call is in flight; after a crash the engine makes it unknown
+    if rental.state is RentalState.UNKNOWN:
+        return Action(Do.SETTLE, lane, rental.id, at=rental.next_look, why="looking for its label")
+    if rental.state is RentalState.RELEASING:
+        return _releasing(rental, lane, now)
+    mine = attempt if attempt is not None and attempt.rental == rental.id and run.live else None
+    for why, failed in _reasons_to_release(run, mine, rental, now):
+        return Action(Do.RELEASE, lane, rental.id, why=why, failed=failed)
+    if rental.stopped_since is not None and mine is not None and mine.submitted is not None:
+        # what is on its disk is not at home: it must run once more, however it came to stand
+        return Action(Do.START, lane, rental.id, at=rental.next_look, why="starting it to reach the results")
+    return Action(Do.WATCH, lane, rental.id, at=rental.next_look, why="watching the contract")
+
+
+def _reasons_to_release(
+    run: Run, mine: Attempt | None, rental: Rental, now: float
+) -> Iterator[tuple[str, bool]]:
+    plan = run.plan
+    produced = mine is not None and mine.submitted is not None
+    if rental.price_checked and rental.price is not None and not produced:
+        over = rental.price > rental.cap * (1 + 1e-6) + 1e-6
+        if over:
+            yield f"the contract costs ${rental.price:.4f}/h, above the cap of ${rental.cap:.4f}/h", True
+    if mine is None:
+        if rental.state is RentalState.HELD and rental.keep_until is not None and now < rental.keep_until:
+            return
+        yield "no longer needed", False
+        return
+    if run.want == "stop" and (run.drop_results or not produced):
+        yield run.stop_reason or "stopped", False
+    if rental.state is RentalState.BOOTING:
+        if rental.fatal_since is not None and now - rental.fatal_since >= FATAL_FOR:
+            text = rental.seen.message if rental.seen else ""
+            yield f"the host cannot start the container: {text[:200]}", True
+        if rental.stopped_since is not None and now - rental.stopped_since >= STOPPED_FOR:
+            yield "the contract was stopped before it ran: the GPU is not available", True
+        if now - rental.intended >= plan.boot_limit_s:
+            yield f"not up within {plan.boot_limit_s / 60:.0f} minutes", True
+        since = mine.unreachable_since
+        if since is not None and now - since >= plan.ssh_limit_s:
+            yield f"SSH did not answer within {plan.ssh_limit_s:.0f} s of running: {mine.reason}", True
+    if rental.state is RentalState.UP and not produced:
+        since = mine.unreachable_since
+        if mine.failures >= MAX_FAILURES or (since is not None and now - since >= plan.ssh_limit_s):
+            yield f"the machine could not be prepared: {mine.reason}", True
+
+
+def _releasing(rental: Rental, lane: str, now: float) -> Action:
+    if rental.failed and rental.evidence is None:
+        return Action(Do.EVIDENCE, lane, rental.id, why="keeping the evidence")
+    asked, accepted = rental.destroy_asked, rental.destroy_accepted
+    if accepted is None or (rental.looks == 0 and asked is not None and now - asked >= REASK_AFTER):
+        return Action(Do.DESTROY, lane, rental.id, at=rental.next_look, why=rental.release_reason)
+    return Action(Do.VERIFY, lane, rental.id, at=rental.next_look, why="verifying that it is gone")

@@ -1,0 +1,69 @@
+"""What a person asks for when they start a run: everything optional, the rest comes from the project,
+the home's settings and the defaults, in this order."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from choline_tui.model.run import Plan
+
+__all__ = ["PlanCard", "RunRequest"]
+
+
+class RunRequest(BaseModel):
+    """None or empty: not said. Money $/h, disk GB, durations s."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    project: str
+    """absolute directory the run is started from (a project is looked for from here upwards)"""
+    command: str = ""
+    like: str = ""
+    """repeat this run's plan (and, with ``same_code``, its frozen code)"""
+    same_code: bool = False
+    gpu: str = ""
+    query: str = ""
+    offer: int | None = None
+    machine_id: int | None = None
+    name: str = ""
+    note: str = ""
+    image: str = ""
+    disk: float | None = None
+    type: Literal["on-demand", "interruptible", ""] = ""
+    premium: float | None = None
+    max_price: float | None = None
+    bid: float | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    ports: list[str] = Field(default_factory=list)
+    keep_s: float | None = None
+    max_life_s: float | None = None
+    wait_s: float | None = None
+    tries: int | None = None
+
+
+class PlanCard(BaseModel):
+    """What would be done, before anything is spent. Prices are $/h at the plan's disk."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    plan: Plan
+    offer: dict[str, Any] | None = None
+    """the offer that would be tried first (fields of ``Offer``)"""
+    price: float | None = None
+    bid: float | None = None
+    offers: int = 0
+    """offers under the cap that may be tried"""
+    offers_seen: int = 0
+    complete: bool = False
+    commit: str = ""
+    branch: str = ""
+    dirty: int = 0
+    files: int = 0
+    bytes: int = 0
+    data_bytes: int = 0
+    disk_per_day: float | None = None
+    """$ a day of the disk alone, if the machine is stopped"""
+    warnings: list[str] = Field(default_factory=list)
+    when_unreachable: str = ""
+    """what happens when home cannot be reached (rule 4), in words"""
+    credit: float | None = None

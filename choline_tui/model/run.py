@@ -1,0 +1,295 @@
+"""Runs, attempts, rentals and events: what the store holds and the decision function reads.
+
+Money is $ and $/h, times are epoch seconds (UTC), durations seconds, disk GB.
+All models are frozen; a change is ``thing.but(state=...)``.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from choline_tui.model.code import CodeState
+
+__all__ = [
+    "Attempt",
+    "AttemptState",
+    "Event",
+    "Outcome",
+    "Plan",
+    "Rental",
+    "RentalState",
+    "RentalType",
+    "Run",
+    "RunState",
+    "SendItem",
+    "Seen",
+]
+
+RentalType = Literal["on-demand", "interruptible"]
+
+
+class RunState(StrEnum):
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    WAITING = "waiting"
+    ACQUIRING = "acquiring"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    INTERRUPTED = "interrupted"
+    COLLECTING = "collecting"
+    ENDED = "ended"
+
+
+class Outcome(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """the task: its command ended with a status other than 0"""
+    ERROR = "error"
+    """the system: market, machine, network, this computer"""
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    MISSED = "missed"
+
+
+class RentalState(StrEnum):
+    INTENDED = "intended"
+    UNKNOWN = "unknown"
+    BOOTING = "booting"
+    UP = "up"
+    HELD = "held"
+    RELEASING = "releasing"
+    GONE = "gone"
+
+
+class AttemptState(StrEnum):
+    ACQUIRING = "acquiring"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    COLLECTING = "collecting"
+    ENDED = "ended"
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with these fields changed; an unknown field is a mistake and raises."""
+        unknown = set(changes) - set(type(self).model_fields)
+        if unknown:
+            raise AttributeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
+        return self.model_copy(update=changes)
+
+
+class SendItem(Record):
+    """A local path to send to the run's ``data/``, under ``into``."""
+
+    path: str
+    into: str = ""
+
+
+class Plan(Record):
+    """What was decided before any money is spent; frozen with the run."""
+
+    project: str
+    command: str
+    setup: str = ""
+    name: str = ""
+    note: str = ""
+    place: Literal["vast"] = "vast"
+    query: str = ""
+    """conditions over offers in the official client's language"""
+    order: str = "dph_total"
+    type: RentalType = "on-demand"
+    disk_gb: float = 20.0
+    image: str = ""
+    offer_id: int | None = None
+    machine_id: int | None = None
+    cap: float
+    """most $/h, disk included, that may be rented"""
+    bid: float | None = None
+    """$/h to offer instead of the minimum + 5 % (interruptible)"""
+    env: dict[str, str] = Field(default_factory=dict)
+    ports: list[str] = Field(default_factory=list)
+    send: list[SendItem] = Field(default_factory=list)
+    results: list[str] = Field(default_factory=list)
+    """directories of the project that are results: on the remote they lie in ``results/``"""
+    results_into: str = ""
+    """where results come home: an absolute directory of this run"""
+    results_every_s: float = 180.0
+    results_max_bytes: int = 0
+    max_life_s: float = 86400.0
+    """the remote ends itself this long after renting, whatever happens"""
+    lease_s: float = 43200.0
+    grace_s: float = 1800.0
+    stop_grace_s: float = 30.0
+    boot_limit_s: float = 1200.0
+    ssh_limit_s: float = 300.0
+    tries: int = 5
+    wait_s: float = 600.0
+    """how long to look for an offer before giving up"""
+    keep_s: float = 0.0
+    """hold the rental this long after the run, for another one"""
+
+
+class Run(Record):
+    id: str
+    plan: Plan
+    code: CodeState | None = None
+    state: RunState = RunState.WAITING
+    want: Literal["run", "stop"] = "run"
+    stop_reason: str = ""
+    drop_results: bool = False
+    """the user chose to lose what is not home (rule 4, last row)"""
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    """why it is in this state, for a person"""
+    phase: str = ""
+    """what the place says it is doing"""
+    created: float
+    updated: float
+    started: float | None = None
+    ended: float | None = None
+    not_before: float = 0.0
+    """no acquiring before this time"""
+    like: str | None = None
+    """the run this one repeats"""
+    results_synced: float | None = None
+    """when results last came home"""
+    results_complete: bool = False
+    """the final, verified set is home"""
+
+    @property
+    def live(self) -> bool:
+        return self.state is not RunState.ENDED
+
+
+class Attempt(Record):
+    run: str
+    n: int
+    rental: str
+    state: AttemptState = AttemptState.ACQUIRING
+    created: float
+    sent: float | None = None
+    """when everything had been sent"""
+    submitted: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    job_state: str = ""
+    job_reason: str = ""
+    exit_code: int | None = None
+    collected: float | None = None
+    """when the final, verified results were home"""
+    stop_asked: float | None = None
+    failures: int = 0
+    """system failures in a row since something last worked"""
+    retry_at: float = 0.0
+    unreachable_since: float | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+
+    @property
+    def job(self) -> str:
+        return f"{self.run}-{self.n}"
+
+    @property
+    def live(self) -> bool:
+        return self.state is not AttemptState.ENDED
+
+
+class Seen(Record):
+    """What the market last said of a contract, and when."""
+
+    at: float
+    status: str | None = None
+    message: str = ""
+    intended: str | None = None
+    address: list[tuple[str, int, str, str]] = Field(default_factory=list)
+    """host, port, user, kind"""
+    price: float | None = None
+    """$/h when running"""
+
+
+class Rental(Record):
+    id: str
+    run: str
+    attempt: int
+    label: str
+    state: RentalState = RentalState.INTENDED
+    type: RentalType = "on-demand"
+    offer_id: int
+    machine_id: int | None = None
+    gpu_name: str = ""
+    num_gpus: int = 0
+    place_name: str = ""
+    offer_price: float
+    """$/h at this disk, as shown"""
+    disk_gb: float
+    disk_per_hour: float = 0.0
+    """$/h of the disk alone: what it costs when stopped"""
+    cap: float
+    bid: float | None = None
+    intended: float
+    """when the request was about to be made"""
+    contract: int | None = None
+    price: float | None = None
+    """$/h of the contract, once known"""
+    price_checked: bool = False
+    seen: Seen | None = None
+    running_since: float | None = None
+    up: float | None = None
+    host_key: str = ""
+    looks: int = 0
+    """complete listings in a row without it"""
+    next_look: float = 0.0
+    stopped_since: float | None = None
+    """seen stopped though nobody of ours asked for it (outbid, host, credit)"""
+    release_reason: str = ""
+    failed: bool = False
+    """released because of it: evidence is kept, and the machine not taken again for this run"""
+    fatal_since: float | None = None
+    evidence: float | None = None
+    destroy_asked: float | None = None
+    destroy_accepted: float | None = None
+    keep_until: float | None = None
+    deadline: float | None = None
+    """epoch s at which the guard ends it"""
+    gone: float | None = None
+    billed_from: float | None = None
+    cost: float = 0.0
+    """$ so far, as estimated from price and time (bytes not counted)"""
+    cost_at: float | None = None
+
+    @property
+    def live(self) -> bool:
+        return self.state is not RentalState.GONE
+
+    @property
+    def may_bill(self) -> bool:
+        return self.state not in (RentalState.GONE, RentalState.INTENDED) or self.contract is not None
+
+    def cost_until(self, now: float) -> float:
+        """$ from the first second it could bill until ``now`` or its end."""
+        if self.billed_from is None or self.price is None:
+            return self.cost
+        start = self.cost_at if self.cost_at is not None else self.billed_from
+        end = self.gone if self.gone is not None else now
+        rate = self.disk_per_hour if self.stopped_since is not None else self.price
+        return self.cost + max(0.0, end - start) * rate / 3600
+
+
+class Event(Record):
+    """One row of the append-only log. ``kind``: run, attempt, rental, engine, money, note."""
+
+    at: float
+    kind: str
+    text: str
+    run: str | None = None
+    rental: str | None = None
+    old: str | None = None
+    new: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+    seq: int | None = None

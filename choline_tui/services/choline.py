@@ -1,0 +1,343 @@
+"""``Choline``: everything a screen or a command does, as one async object."""
+
+import base64
+import os
+import shlex
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from choline_tui.config.paths import Paths
+from choline_tui.kernel.errors import EngineError, NotFound
+from choline_tui.model.request import PlanCard, RunRequest
+from choline_tui.model.run import Attempt, Event, Rental, RentalState, Run
+from choline_tui.services.connection import Connection
+from choline_tui.services.launch import connect
+from choline_tui.store import Store
+
+__all__ = ["Choline", "Followed", "Money", "Offers", "RunView", "SshAccess"]
+
+Until = Literal["ended", "gone"]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run with everything known of it."""
+
+    run: Run
+    attempts: list[Attempt]
+    rentals: list[Rental]
+
+    @property
+    def gone(self) -> bool:
+        """Ended, and nothing of it bills."""
+        return not self.run.live and not any(r.live for r in self.rentals)
+
+    def cost(self, now: float) -> float:
+        """$ so far, from price and time (bytes not counted)."""
+        return sum(r.cost_until(now) for r in self.rentals)
+
+    def per_hour(self) -> float:
+        """$/h now: what its rentals that may bill cost."""
+        return sum(
+            (r.disk_per_hour if r.stopped_since is not None else (r.price or r.offer_price))
+            for r in self.rentals
+            if r.may_bill
+        )
+
+    @property
+    def rental(self) -> Rental | None:
+        """The newest one."""
+        return self.rentals[-1] if self.rentals else None
+
+
+@dataclass(frozen=True)
+class Money:
+    """Billing now ($/h) and spent ($), as far as this home knows; ``unknown`` rentals may bill too."""
+
+    per_hour: float
+    spent: float
+    rentals: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class Offers:
+    """``rows``: fields of ``Offer`` as plain values, each with ``price`` ($/h at ``disk_gb``)."""
+
+    rows: list[dict[str, Any]]
+    seen_at: float
+    complete: bool
+    disk_gb: float
+    type: str
+    warnings: list[str]
+    used_today: int
+    ration: int
+    stale: str = ""
+    """why this is not fresh; '' when it is"""
+
+
+@dataclass(frozen=True)
+class SshAccess:
+    """How to reach a run's machine with OpenSSH."""
+
+    host: str
+    port: int
+    user: str
+    key: str
+    known_hosts: str
+    directory: str
+    """the run's directory on it, relative to the user's home"""
+
+    def command(self, *words: str, tty: bool = False) -> list[str]:
+        options = [
+            "-F", "/dev/null", "-i", self.key, "-p", str(self.port),
+            "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes",
+            "-o", "IdentitiesOnly=yes", "-o", "ServerAliveInterval=15",
+        ]  # fmt: skip
+        return ["ssh", *options, *(["-t"] if tty else []), f"{self.user}@{self.host}", *words]
+
+    def shell(self) -> list[str]:
+        """An interactive shell in the run's source directory."""
+        src = shlex.quote(f"{self.directory}/src")
+        return self.command(f'cd {src} 2>/dev/null; exec "${{SHELL:-/bin/sh}}" -l', tty=True)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One thing that happened. Exactly one of the fields is set."""
+
+    event: Event | None = None
+    log: bytes = b""
+    source: str = ""
+    attempt: int = 0
+    progress: dict[str, Any] | None = None
+    run: Run | None = None
+
+
+@dataclass
+class Choline:
+    """Use as ``async with Choline() as choline``.
+
+    ``home``: as CHOLINE_HOME. ``environ``: where VAST_API_KEY and the like are looked for.
+    Methods raise the errors of ``choline_tui.kernel.errors``.
+    """
+
+    home: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    start_engine: bool = True
+    _connection: Connection | None = None
+    _store: Store | None = None
+
+    def __post_init__(self) -> None:
+        self.paths = Paths(self.home, self.environ)
+
+    async def __aenter__(self) -> "Choline":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    async def _engine(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            if self._connection is not None:
+                await self._connection.close()
+            self._connection = await connect(self.paths, self.environ, start=self.start_engine)
+        return self._connection
+
+    async def _call(self, method: str, **params: Any) -> Any:
+        return await (await self._engine()).call(method, **params)
+
+    # -------------------------------------------------------------------------- queries: the store
+
+    @property
+    def store(self) -> Store:
+        """Read only. Raises NotFound when this home has no store yet."""
+        if self._store is None:
+            if not self.paths.store.exists():
+                raise NotFound("this home has no runs yet", hint="'choline demo' shows what a run is.")
+            self._store = Store(self.paths.store, readonly=True)
+        return self._store
+
+    def runs(
+        self, *, states: set[str] | None = None, name: str = "", since: float = 0.0, limit: int = -1
+    ) -> list[RunView]:
+        """Newest first. ``states``: of the run, or its outcomes, or ``live``, ``billing``; ``name``: part of name,
+        note or id."""
+        if not self.paths.store.exists():
+            return []
+        found: list[RunView] = []
+        for run in self.store.runs():
+            if run.created < since or (
+                name and name.lower() not in f"{run.id} {run.plan.name} {run.plan.note}".lower()
+            ):
+                continue
+            view = self._view(run)
+            if states and not self._in_states(view, states):
+                continue
+            found.append(view)
+            if 0 <= limit <= len(found):
+                break
+        return found
+
+    @staticmethod
+    def _in_states(view: RunView, states: set[str]) -> bool:
+        mine = {str(view.run.state), str(view.run.outcome or "")}
+        if view.run.live:
+            mine.add("live")
+        if any(r.may_bill for r in view.rentals):
+            mine.add("billing")
+        return bool(mine & states)
+
+    def _view(self, run: Run) -> RunView:
+        return RunView(run, self.store.attempts(run.id), self.store.rentals(run=run.id))
+
+    def show(self, run: str) -> RunView:
+        """A run by id, beginning of an id, or name."""
+        return self._view(self.store.find_run(run))
+
+    def events(self, run: str, *, after: int = 0) -> list[Event]:
+        return self.store.events(run=self.store.find_run(run).id, after=after)
+
+    def log_file(self, run: str, attempt: int, source: str) -> Path:
+        """The log as it came home (raw bytes: make it inert with ``kernel.text`` before drawing it)."""
+        return self.paths.run_dir(run) / f"attempt-{attempt}" / f"{source}.log"
+
+    def money(self, now: float) -> Money:
+        if not self.paths.store.exists():
+            return Money(0.0, 0.0, 0, 0)
+        rentals = self.store.rentals()
+        billing = [r for r in rentals if r.may_bill]
+        rate = sum(
+            r.disk_per_hour if r.stopped_since is not None else (r.price or r.offer_price) for r in billing
+        )
+        return Money(
+            per_hour=rate,
+            spent=sum(r.cost_until(now) for r in rentals),
+            rentals=len(billing),
+            unknown=sum(r.state is RentalState.UNKNOWN for r in rentals),
+        )
+
+    # ------------------------------------------------------------------------ commands: the engine
+
+    async def offers(
+        self,
+        query: str = "",
+        *,
+        gpu: str = "",
+        order: str = "",
+        type: str = "",
+        disk: float | None = None,
+        limit: int = 0,
+        everything: bool = False,
+        no_default: bool = False,
+    ) -> Offers:
+        """Search the market. ``everything``: all pages (spends several searches of the ration)."""
+        answer = await self._call(
+            "offers", query=query, gpu=gpu, order=order, type=type, disk=disk, limit=limit,
+            everything=everything, no_default=no_default, project=str(Path.cwd()),
+        )  # fmt: skip
+        return Offers(**answer)
+
+    def request(self, **fields: Any) -> RunRequest:
+        """A request for ``plan`` and ``start``; ``project`` is the current directory unless given."""
+        return RunRequest(**{"project": str(Path.cwd()), **fields})
+
+    async def plan(self, request: RunRequest) -> PlanCard:
+        """What ``start`` would do; spends nothing."""
+        return PlanCard.model_validate(await self._call("plan", request=request.model_dump()))
+
+    async def start(self, request: RunRequest) -> Run:
+        """Freeze plan and code, and start the run. It goes on when this program ends."""
+        return Run.model_validate(await self._call("start", request=request.model_dump()))
+
+    async def stop(self, run: str, *, drop_results: bool = False, reason: str = "stopped by you") -> Run:
+        """End the run, bring its results home, destroy its rental. Returns at once; ``wait`` waits."""
+        return Run.model_validate(await self._call("stop", run=run, drop_results=drop_results, reason=reason))
+
+    async def follow(
+        self, run: str, *, history: bool = True, logs: bool = True, until: Until = "gone"
+    ) -> AsyncIterator[Followed]:
+        """Events, log bytes, progress and states of a run as they come; goes on over engine restarts."""
+        after = 0 if history else max((e.seq or 0 for e in self.store.events(run=run)), default=0)
+        offsets: dict[str, int] = {}
+        while True:
+            try:
+                stream = (await self._engine()).stream(
+                    "follow", run=run, after=after, logs=logs, offsets=offsets, until=until
+                )
+                async for item in stream:
+                    if "event" in item:
+                        event = Event.model_validate(item["event"])
+                        after = max(after, event.seq or 0)
+                        yield Followed(event=event)
+                    elif "log" in item:
+                        data = base64.b64decode(item["log"])
+                        offsets[f"{item['attempt']}/{item['source']}"] = item["offset"] + len(data)
+                        yield Followed(log=data, source=item["source"], attempt=item["attempt"])
+                    elif "progress" in item:
+                        yield Followed(progress=item["progress"])
+                    elif "run" in item:
+                        yield Followed(run=Run.model_validate(item["run"]))
+                return
+            except EngineError:
+                if not self.start_engine:
+                    raise
+                # it died: it is started again, and the run goes on where it was
+
+    async def wait(self, run: str, *, until: Until = "gone") -> Run:
+        """Wait until the run has ended (and, with ``gone``, nothing of it bills)."""
+        async for _ in self.follow(run, history=False, logs=False, until=until):
+            pass
+        return Run.model_validate(await self._call("run", run=run))
+
+    async def pull(self, run: str) -> dict[str, Any]:
+        """Bring results home now: {"into", "files", "bytes", "complete"}."""
+        answer: dict[str, Any] = await self._call("pull", run=run)
+        return answer
+
+    async def container_log(self, run: str, *, daemon: bool = False) -> str:
+        return str(await self._call("container_log", run=run, daemon=daemon))
+
+    async def ssh(self, run: str) -> SshAccess:
+        return SshAccess(**await self._call("ssh", run=run))
+
+    async def rentals(self) -> list[dict[str, Any]]:
+        """Everything the account has on the market, and ours that are not gone: whose it is, what it costs.
+
+        Each: {rental, run, contract, label, whose: ours|other|orphan, state, status, price, gpu, since,
+        cost, keep_until, reason}.
+        """
+        rows: list[dict[str, Any]] = await self._call("rentals")
+        return rows
+
+    async def destroy(self, target: str, *, drop_results: bool = False) -> dict[str, Any]:
+        """Destroy a rental that belongs to no live run: a held one, or an orphan by contract id."""
+        answer: dict[str, Any] = await self._call("destroy", target=target, drop_results=drop_results)
+        return answer
+
+    async def account(self) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._call("account")
+        return answer
+
+    async def key_check(self) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._call("key_check")
+        return answer
+
+    async def engine_status(self) -> dict[str, Any]:
+        """Raises EngineError when none runs (with ``start_engine=False``)."""
+        answer: dict[str, Any] = await self._call("hello")
+        return answer
+
+    async def engine_stop(self) -> None:
+        """The engine ends; runs on machines go on, guarded by lease and deadline."""
+        await self._call("engine_stop")

@@ -1,0 +1,128 @@
+"""Finding the engine, and starting it when there is none: one for a home, however many ask at once."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from choline_tui import __version__
+from choline_tui.config.home import load
+from choline_tui.config.paths import Paths
+from choline_tui.kernel.errors import EngineError
+from choline_tui.secrets import find_key
+from choline_tui.services.connection import Connection
+
+__all__ = ["connect", "fingerprint", "market", "start_process"]
+
+START_WITHIN = 20.0
+POLL = 0.02
+
+
+def fingerprint(key: str) -> str:
+    """Tells keys apart without telling anything of them."""
+    return hashlib.sha256(b"choline key " + key.encode()).hexdigest()[:12] if key else ""
+
+
+def market(paths: Paths, environ: Mapping[str, str]) -> tuple[str, str]:
+    """(address of the market, fingerprint of the key) as this environment has them."""
+    settings = load(paths, environ).settings
+    secret = settings.vast.key.get_secret_value() if settings.vast.key else None
+    found = find_key(environ, secret)
+    return settings.vast.url, fingerprint(found[0].reveal() if found else "")
+
+
+def start_process(paths: Paths, environ: Mapping[str, str]) -> None:
+    """Start the engine, detached: it outlives this program and its terminal."""
+    paths.ensure()
+    env = dict(environ)
+    if paths.home is not None:
+        env["CHOLINE_HOME"] = str(paths.home)
+    with open(paths.engine_log, "ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "choline_tui.engine"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=env,
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+async def connect(paths: Paths, environ: Mapping[str, str], *, start: bool = True) -> Connection:
+    """A connection to this home's engine, started if need be.
+
+    Raises EngineError when it does not come up, when none runs and ``start`` is False, or when the one
+    that runs is busy on another market or with another key than this environment names.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_WITHIN
+    started = 0.0
+    while True:
+        found = await _try(paths)
+        if found is not None:
+            connection, hello = found
+            if not start or await _fits(connection, hello, paths, environ):
+                return connection
+        elif not start:
+            raise EngineError("no engine runs here", hint="'choline engine start' starts it.")
+        now = loop.time()
+        if now > deadline:
+            raise EngineError(
+                f"the engine did not start within {START_WITHIN:.0f} s", hint=f"See {paths.engine_log}"
+            )
+        if now - started > 5.0:
+            start_process(paths, environ)
+            started = now
+        await asyncio.sleep(POLL)
+
+
+async def _try(paths: Paths) -> tuple[Connection, dict[str, Any]] | None:
+    connection = None
+    try:
+        connection = await Connection.open(paths.engine_socket)
+        return connection, await asyncio.wait_for(connection.call("hello"), 10)
+    except (OSError, EngineError, TimeoutError):
+        if connection is not None:
+            await connection.close()
+        return None
+
+
+async def _fits(
+    connection: Connection, hello: dict[str, Any], paths: Paths, environ: Mapping[str, str]
+) -> bool:
+    """Whether the engine that runs is the one wanted; an idle one that is not is asked to end."""
+    url, key = market(paths, environ)
+    wrong = ""
+    if hello.get("version") != __version__:
+        wrong = f"is version {hello.get('version')}, this is {__version__}"
+    elif hello.get("url") != url:
+        wrong = f"works on {hello.get('url')}, this shell names {url}"
+    elif hello.get("key") != key:
+        wrong = "has another API key than this shell"
+    if not wrong:
+        return True
+    if hello.get("busy"):
+        await connection.close()
+        raise EngineError(
+            f"the engine of this home {wrong}, and it has runs to look after",
+            hint="Use another CHOLINE_HOME, or wait for them ('choline status').",
+        )
+    with contextlib.suppress(EngineError):
+        await connection.call("engine_stop")
+    await connection.close()
+    return False
+
+
+def pid_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
