@@ -163,6 +163,8 @@ class Lease:
     """everything of value is at home: when nobody comes, destroy rather than stop"""
     hold: bool = False
     """kept on purpose: an ended job does not start the grace"""
+    deadline_s: Optional[float] = None
+    """moves the guard's deadline to this long from now; None: leaves it where it is"""
 
     def to_wire(self) -> Dict[str, Any]:
         return asdict(self)
@@ -175,6 +177,7 @@ class Lease:
             grace_s=_number(d, "grace_s", 1800.0),
             safe=d.get("safe") is True,
             hold=d.get("hold") is True,
+            deadline_s=_maybe_number(d, "deadline_s"),
         )
 
 

@@ -1,0 +1,342 @@
+"""One process per job. It owns the command, its log and its exit code, and outlives the supervisor.
+
+It lives in a session of its own; so does each command it starts. Time limit, size limits and stop
+requests are its business too, so that they hold while no supervisor runs.
+"""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from typing import Dict, List, Optional
+
+from choline_tui.kernel import layout
+from choline_tui.kernel.jobs import shell_exit
+from choline_tui.kernel.protocol import ENDED, RUNNING, SETUP, STOPPING, JobSpec, JobStatus
+from choline_tui.remote.files import write_atomic
+from choline_tui.remote.jobstore import JobStore
+from choline_tui.remote.listing import tree_bytes
+from choline_tui.remote.machine import Machine
+from choline_tui.remote.paths import Paths
+from choline_tui.remote.processes import adopt_orphans, children_of, signal_all
+
+__all__ = ["Shim"]
+
+TICK_S = 0.2
+LINGER_S = 5.0
+"""What a command left running in its group gets at most between TERM and KILL once it has ended."""
+LONGEST_ARGUMENT = 100_000
+"""Linux takes 131,072 bytes for one argument; longer commands go through a file."""
+
+
+class _Log:
+    """A log with a cap: what does not fit, or cannot be written, is counted and dropped."""
+
+    def __init__(self, path: str, cap: int) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._room = max(0, cap - os.fstat(self._fd).st_size) if cap > 0 else 1 << 62
+        self.dropped = 0
+
+    def write(self, data: bytes) -> None:
+        view = data[: self._room]
+        self.dropped += len(data) - len(view)
+        while view:
+            try:
+                done = os.write(self._fd, view)
+            except OSError:  # the disk is full: the job goes on
+                self.dropped += len(view)
+                return
+            self._room -= done
+            view = view[done:]
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Shim:
+    """``run`` does the job from claim to final status. ``mono`` gives seconds that never go back."""
+
+    def __init__(self, paths: Paths, machine: Machine, store: JobStore) -> None:
+        self._paths = paths
+        self._machine = machine
+        self._store = store
+        self._mono = time.monotonic
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
+
+    def run(self, job: str) -> int:
+        """The verb's exit status: 0 when the job was this process's to do."""
+        os.makedirs(self._paths.job(job), mode=0o700, exist_ok=True)
+        owner = self._store.own(job, wait=2.0)
+        if owner is None:
+            return 1
+        spec = self._store.spec(job)
+        if spec is None or not self._store.claim(job):
+            return 1
+        self._spec = spec
+        self._status = self._store.status(job) or JobStatus(id=job)
+        self._status.log_bytes = {}
+        self._results_full = False
+        self._why = ""
+        self._pumps: Dict[int, _Log] = {}
+        self._logs: List[_Log] = []
+        self._keep_reserve()
+        # handlers, not SIG_IGN: a command would inherit that signals are ignored
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        adopt_orphans()
+        try:
+            self._do(spec)
+        except Exception as e:  # whatever it is, home must learn that the job is over
+            self._end("lost", message="%s: %s" % (type(e).__name__, e))
+            raise
+        finally:
+            signal.set_wakeup_fd(-1)
+        return 0
+
+    def _do(self, spec: JobSpec) -> None:
+        if self._store.stop_request(spec.id) is not None:
+            self._end(self._stop_reason(), message="stopped before it was started")
+            return
+        self._paths.make_run(spec.run)
+        env = self._machine.user_environment(os.environ)
+        env.update(layout.environment(self._paths.home, spec.run, spec.attempt, spec.gpus))
+        env.update(spec.env)
+        env["PWD"] = self._paths.run(spec.run, "src")
+        self._status.started = self._machine.wall()
+        self._begin = self._mono()
+        threading.Thread(target=self._watch_results, daemon=True).start()
+        if spec.setup.strip():
+            self._state(SETUP)
+            self._status.setup_exit = self._execute("setup", spec.setup, env)
+            if self._why:
+                self._end(self._why)
+                return
+            if self._status.setup_exit != 0:
+                self._end(self._ending(self._status.setup_exit, "setup_failed"))
+                return
+        self._state(RUNNING)
+        self._status.exit_code = self._execute("run", spec.command, env)
+        self._end(self._ending(self._status.exit_code, "exited"))
+
+    def _ending(self, code: int, otherwise: str) -> str:
+        """The guard ends jobs by itself and leaves a mark: only that tells its signal from others."""
+        if self._why:
+            return self._why
+        return "deadline" if code > 128 and os.path.exists(self._paths.expired) else otherwise
+
+    def _state(self, state: str) -> None:
+        self._status.state = state
+        self._save()
+
+    def _end(self, reason: str, message: str = "") -> None:
+        self._close_logs()
+        self._status.state = ENDED
+        self._status.reason = reason
+        self._status.ended = self._machine.wall()
+        self._status.message = (message or self._status.message)[:1000]
+        self._status.results_bytes = self._measure()
+        self._drop_reserve()
+        self._save()
+
+    def _save(self, *, sync: bool = True) -> None:
+        self._status.log_dropped = sum(log.dropped for log in self._logs)
+        try:
+            self._store.save(self._status, sync=sync)
+        except OSError:
+            if self._status.state == ENDED:
+                raise
+
+    def _keep_reserve(self) -> None:
+        """Room for the last status on a disk that the job has filled."""
+        try:
+            write_atomic(self._paths.job(self._spec.id, "reserve"), b"\1" * 65536, sync=False)
+        except OSError:
+            pass
+
+    def _drop_reserve(self) -> None:
+        try:
+            os.unlink(self._paths.job(self._spec.id, "reserve"))
+        except OSError:
+            pass
+
+    def _close_logs(self) -> None:
+        for pipe, log in self._pumps.items():
+            os.close(pipe)
+            log.close()
+        self._pumps.clear()
+
+    # why it must end
+
+    def _stop_reason(self) -> str:
+        """'' while it may go on."""
+        request = self._store.stop_request(self._spec.id)
+        if request is not None:
+            return request.reason
+        if self._results_full:
+            return "results_full"
+        limit = self._spec.time_limit_s
+        if limit > 0 and self._status.started is not None and self._mono() - self._begin >= limit:
+            return "time_limit"
+        return ""
+
+    def _grace(self) -> float:
+        request = self._store.stop_request(self._spec.id)
+        return self._spec.grace_s if request is None else request.grace_s
+
+    def _measure(self) -> int:
+        run = self._spec.run
+        return sum(tree_bytes(self._paths.run(run, part)) for part in ("results", "keep"))
+
+    def _watch_results(self) -> None:
+        pause = 0.0
+        while True:
+            begun = self._mono()
+            size = self._measure()
+            limit = self._spec.results_max_bytes
+            if size != self._status.results_bytes:
+                self._status.results_bytes = size
+            if limit > 0 and size > limit:
+                self._results_full = True
+            # at most a twentieth of one core, however many files there are
+            pause = max(5.0 if limit <= 0 else 1.0, 20.0 * (self._mono() - begun))
+            time.sleep(pause)
+
+    # one command
+
+    def _arguments(self, source: str, command: str) -> List[str]:
+        shell = shutil.which("bash") or "/bin/sh"
+        if len(command.encode("utf-8", "surrogateescape")) <= LONGEST_ARGUMENT:
+            return [shell, "-c", command]
+        path = self._paths.job(self._spec.id, source + ".sh")
+        write_atomic(path, command.encode("utf-8", "surrogateescape"))
+        return [shell, path]
+
+    def _execute(self, source: str, command: str, env: Dict[str, str]) -> int:
+        """Run one command to its end and give its exit code as a shell would.
+
+        What a setup leaves running (a database, say) goes on, its output too; what the command itself
+        leaves is ended with it.
+        """
+        log = _Log(self._paths.job(self._spec.id, source + ".log"), self._spec.log_max_bytes)
+        self._logs.append(log)
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        self._pumps[read_end] = log
+        group_file = self._paths.job(self._spec.id, "pgid")
+        try:
+            child = subprocess.Popen(
+                self._arguments(source, command),
+                cwd=self._paths.run(self._spec.run, "src"),
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as e:
+            self._status.message = "could not be started: %s" % e
+            log.write(("choline: the command could not be started: %s\n" % e).encode("utf-8", "replace"))
+            return 126
+        finally:
+            os.close(write_end)
+        try:
+            write_atomic(group_file, b"%d\n" % child.pid, sync=False)
+        except OSError:
+            pass
+        child.returncode = self._attend(child.pid, last=source == "run")
+        try:
+            os.unlink(group_file)
+        except OSError:
+            pass
+        return child.returncode
+
+    def _attend(self, group: int, *, last: bool) -> int:
+        """Carry output and keep the limits until the command has ended; ``last``: all of the job too."""
+        code: Optional[int] = None
+        kill_at: Optional[float] = None
+        asked_at = 0.0
+        next_look, next_save = 0.0, self._mono() + 5.0
+        while True:
+            ready, _, _ = select.select([self._wake_r, *self._pumps], [], [], TICK_S)
+            self._drain_wakeups()
+            for pipe in ready:
+                if pipe != self._wake_r:
+                    self._pump(pipe)
+            code = self._reap(group, code)
+            now = self._mono()
+            if code is None and now >= next_look:
+                next_look = now + TICK_S
+                self._why = self._why or self._stop_reason()
+                if self._why and kill_at is None:
+                    asked_at, kill_at = now, now + self._grace()
+                    self._state(STOPPING)
+                    signal_all(group, os.getpid(), signal.SIGTERM)
+                elif kill_at is not None:
+                    # a second request may shorten the grace, never lengthen it
+                    kill_at = min(kill_at, asked_at + self._grace())
+            elif code is not None:
+                if (not last and not self._why) or not self._left_over(group):
+                    self._pump_rest()
+                    return code
+                if kill_at is None:
+                    kill_at = now + min(LINGER_S, self._grace())
+                    signal_all(group, os.getpid(), signal.SIGTERM)
+            if kill_at is not None and now >= kill_at:
+                signal_all(group, os.getpid(), signal.SIGKILL)
+            if now >= next_save:
+                next_save = now + 5.0
+                self._save(sync=False)
+
+    def _pump(self, pipe: int) -> bool:
+        """Carry what is there; False when nothing was."""
+        try:
+            data = os.read(pipe, 1 << 16)
+        except BlockingIOError:
+            return False
+        if data:
+            self._pumps[pipe].write(data)
+            return True
+        self._pumps.pop(pipe).close()
+        os.close(pipe)
+        return False
+
+    def _pump_rest(self) -> None:
+        """All output a command wrote before it ended; what others go on writing must not keep us."""
+        for pipe in list(self._pumps):
+            for _ in range(64):  # a pipe holds 1 MiB at most (Linux, fs.pipe-max-size)
+                if not self._pump(pipe):
+                    break
+
+    def _drain_wakeups(self) -> None:
+        try:
+            while os.read(self._wake_r, 512):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _reap(self, pid: int, code: Optional[int]) -> Optional[int]:
+        """Collect every child that has ended; the command's own code when it is among them."""
+        while True:
+            try:
+                found, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return code
+            if found == 0:
+                return code
+            if found == pid:
+                code = shell_exit(status)
+
+    def _left_over(self, group: int) -> bool:
+        if children_of(os.getpid()):
+            return True
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
