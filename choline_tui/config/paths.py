@@ -30,6 +30,8 @@ class Paths:
         self._environ: Mapping[str, str] = os.environ if environ is None else environ
         chosen = str(home) if home is not None else self._environ.get("CHOLINE_HOME", "")
         self.home: Path | None = None
+        if not chosen.isprintable():
+            raise ConfigError(f"CHOLINE_HOME {chosen!r} holds characters that cannot be shown")
         if chosen:
             self.home = Path(os.path.abspath(os.path.expanduser(chosen)))
             self.config_dir = self.data_dir = self.state_dir = self.home

@@ -1,0 +1,125 @@
+"""Which names are left out: patterns as in ``.gitignore`` (gitignore(5)), on names as bytes.
+
+A pattern without a slash (or with one at its end only) means that name anywhere; one with a slash means
+that path from the project's top; a slash at the end: directories only; ``*`` ``?`` ``[...]`` do not
+cross a slash, ``**`` does; ``!`` takes back what an earlier pattern left out, though nothing inside a
+directory that is left out comes back; ``#`` begins a comment.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+
+__all__ = ["Patterns", "read_patterns"]
+
+
+class Patterns:
+    """Patterns in order; the last one that fits decides. Raises ``ValueError`` for none at all that it
+    can read (a ``[`` that is never closed means itself, as in git)."""
+
+    def __init__(self, lines: Iterable[str | bytes]) -> None:
+        self._rules: list[tuple[re.Pattern[bytes], bool, bool]] = []
+        for line in lines:
+            rule = _rule(line.encode("utf-8", "surrogateescape") if isinstance(line, str) else line)
+            if rule is not None:
+                self._rules.append(rule)
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def leaves_out(self, path: bytes, directory: bool = False) -> bool:
+        """Whether this very path is left out; its parents are not looked at."""
+        out = False
+        for regex, directories_only, negated in self._rules:
+            if out is negated and (directory or not directories_only) and regex.fullmatch(path):
+                out = not negated
+        return out
+
+    def leaves_out_within(self, path: bytes, known: dict[bytes, bool]) -> bool:
+        """Whether a file is left out, by itself or with a directory above it. ``known`` keeps what was
+        found about directories between calls."""
+        if not self._rules:
+            return False
+        return self._directory_out(os.path.dirname(path), known) or self.leaves_out(path)
+
+    def _directory_out(self, path: bytes, known: dict[bytes, bool]) -> bool:
+        if not path:
+            return False
+        if path not in known:
+            known[path] = self._directory_out(os.path.dirname(path), known) or self.leaves_out(path, True)
+        return known[path]
+
+
+def read_patterns(file: str | bytes) -> list[bytes]:
+    """The lines of an ignore file; none when there is no such file."""
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(1 << 20).splitlines()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return []
+
+
+def _rule(line: bytes) -> tuple[re.Pattern[bytes], bool, bool] | None:
+    line = line.rstrip(b"\r\n")
+    while line.endswith(b" ") and not line.endswith(b"\\ "):
+        line = line[:-1]
+    if not line or line.startswith(b"#"):
+        return None
+    negated = line.startswith(b"!")
+    if negated:
+        line = line[1:]
+    directories_only = line.endswith(b"/")
+    line = line.rstrip(b"/")
+    anchored = b"/" in line
+    line = line.lstrip(b"/")
+    if not line:
+        return None
+    prefix = b"" if anchored else b"(?:.*/)?"
+    return re.compile(prefix + _regex(line), re.DOTALL), directories_only, negated
+
+
+def _regex(pattern: bytes) -> bytes:
+    out, i, n = b"", 0, len(pattern)
+    while i < n:
+        if pattern.startswith(b"**/", i) and (i == 0 or pattern[i - 1 : i] == b"/"):
+            out, i = out + b"(?:.*/)?", i + 3
+            continue
+        if pattern[i:] == b"**" and (i == 0 or pattern[i - 1 : i] == b"/"):
+            out, i = out + b".+", n
+            continue
+        char = pattern[i : i + 1]
+        i += 1
+        if char == b"*":
+            if not out.endswith(b"[^/]*"):  # a row of stars is one: no regex that takes for ever
+                out += b"[^/]*"
+        elif char == b"?":
+            out += b"[^/]"
+        elif char == b"\\" and i < n:
+            out += re.escape(pattern[i : i + 1])
+            i += 1
+        elif char == b"[":
+            closed = pattern.find(b"]", i + (2 if pattern[i : i + 1] in (b"!", b"^") else 1))
+            inner = pattern[i:closed] if closed > 0 else b""
+            piece = _char_class(inner)
+            if piece is None:
+                out += rb"\["
+            else:
+                out, i = out + piece, closed + 1
+        else:
+            out += re.escape(char)
+    return out
+
+
+def _char_class(inner: bytes) -> bytes | None:
+    if not inner:
+        return None
+    negate = inner[:1] in (b"!", b"^")
+    body = inner[1:] if negate else inner
+    body = body.replace(b"\\", b"\\\\").replace(b"[", rb"\[").replace(b"]", rb"\]").replace(b"^", rb"\^")
+    piece = (b"(?!/)[^" if negate else b"(?!/)[") + body.replace(b"&&", rb"\&\&").replace(b"||", rb"\|\|")
+    piece = piece.replace(b"~~", rb"\~\~") + b"]"
+    try:
+        re.compile(piece)
+    except re.error:  # a range the wrong way round
+        return None
+    return piece
