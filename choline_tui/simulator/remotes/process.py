@@ -1,0 +1,394 @@
+"""Remotes as real processes on this computer, each an SSH endpoint on loopback with a home of its own.
+
+On disk, below the backend's root, for each contract::
+
+    <contract>/root/           the container's home; the only thing it can write besides its /tmp
+              tmp/             its /tmp, where it is isolated
+              bin/             first on its PATH: nvidia-smi, python3 when there is none, refusals
+              etc/             host key, sshd's configuration
+              container.log    what onstart printed
+              server.log       trouble of ours inside
+
+A container is one process tree below one launcher (``isolation.launcher``): when the launcher has ended,
+nothing of the container runs any more. Launchers end with this process, however it ends.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from choline_tui.kernel.errors import NotFound, RemoteError, UsageError
+from choline_tui.simulator.backend import Endpoint, Launch
+from choline_tui.simulator.remotes import isolation, openssh, shims
+from choline_tui.simulator.remotes.isolation import Box, Kind
+
+__all__ = ["ProcessBackend"]
+
+START_LIMIT = 60.0
+"""seconds a container may take to answer; it takes well below one where the computer is not busy"""
+STOP_LIMIT = 5.0
+"""seconds it may take to end by itself before it is killed"""
+LOG_LIMIT = 1 << 20
+"""bytes of a container's log that are read, from its end"""
+
+
+@dataclass
+class _Running:
+    launcher: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    info: int | None
+    """a pipe on which bubblewrap said which process is the container's first"""
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def ask(self, **request: Any) -> None:
+        async with self.asking:
+            self.writer.write(json.dumps(request).encode() + b"\n")
+            await self.writer.drain()
+            _answer(await self.reader.readline())
+
+
+@dataclass
+class _Remote:
+    launch: Launch
+    box: Box
+    keys: list[str]
+    port: int = 0
+    refuse: bool = False
+    running: _Running | None = None
+
+
+def _answer(line: bytes) -> dict[str, Any]:
+    if not line:
+        raise RemoteError("the rehearsal container ended unexpectedly")
+    data: dict[str, Any] = json.loads(line)
+    if "error" in data:
+        raise RemoteError(f"the rehearsal container failed: {data['error']}")
+    return data
+
+
+def _host_key(file: Path) -> str:
+    """Make an Ed25519 host key; the public half as an OpenSSH line."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        PublicFormat,
+    )
+
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(fd, "wb") as f:
+        f.write(private)
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def _append(file: Path) -> int:
+    return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+
+def _tail(file: Path, limit: int) -> str:
+    try:
+        with open(file, "rb") as f:
+            f.seek(max(0, os.fstat(f.fileno()).st_size - limit))
+            return f.read(limit).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _remove(directory: Path) -> None:
+    """Remove a tree that strangers wrote: no link is followed, unreadable folders are opened first."""
+
+    def again(function: Callable[..., Any], path: str, info: Any) -> None:
+        if isinstance(info[1], FileNotFoundError):
+            return
+        for p in (Path(path).parent, Path(path)):
+            with contextlib.suppress(OSError):
+                if stat.S_ISDIR(p.lstat().st_mode):
+                    p.chmod(0o700)
+        if function in (os.open, os.scandir, os.listdir):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                function(path)
+
+    shutil.rmtree(directory, onerror=again)
+
+
+class ProcessBackend:
+    """``simulator.backend.RemoteBackend`` with real processes.
+
+    ``root``: a directory for the containers' disks, made when missing. ``sshd``: who answers SSH.
+    ``isolate``: how containers are kept apart; ``auto`` takes the strongest that works here.
+    Raises ``UsageError`` when what is asked for cannot work on this computer.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        sshd: Literal["asyncssh", "openssh"] = "asyncssh",
+        *,
+        isolate: Literal["auto", "bubblewrap", "userns", "plain"] = "auto",
+    ) -> None:
+        self.root = root.resolve()
+        self.isolation: Kind = isolation.best() if isolate == "auto" else isolate
+        self._sshd = sshd
+        self._sshd_path = openssh.find_sshd() or ""
+        self._remotes: dict[int, _Remote] = {}
+        if not isolation.works(self.isolation):
+            raise UsageError(f"this computer does not let us isolate remotes with {self.isolation}")
+        if sshd == "openssh":
+            if not self._sshd_path:
+                raise UsageError("there is no sshd here", hint="Install openssh-server, or use asyncssh.")
+            if self.isolation == "plain" and os.getuid() != 0:
+                raise UsageError(
+                    "OpenSSH's server can only let 'root' in with isolation, or run as root",
+                    hint="Install bubblewrap, or use the built-in server (asyncssh).",
+                )
+
+    def banner(self) -> str:
+        """One line for a person: what a remote of this market can do to this computer."""
+        return {
+            "bubblewrap": "remotes are isolated by bubblewrap: they write only below their own home",
+            "userns": "remotes are isolated by namespaces: they write only below their own home",
+            "plain": "remotes are NOT isolated: their commands run as you, on this computer "
+            "(install bubblewrap to isolate them); apt and sudo are refused",
+        }[self.isolation]
+
+    # -- RemoteBackend
+
+    async def create(self, launch: Launch) -> None:
+        if launch.contract in self._remotes:
+            raise RemoteError(f"contract {launch.contract} has a container already")
+        box = Box(launch.contract, self.root / str(launch.contract))
+        await asyncio.to_thread(self._make, box, launch)
+        self._remotes[launch.contract] = _Remote(launch, box, list(launch.authorized_keys))
+
+    async def start(self, contract: int) -> Endpoint:
+        remote = self._remote(contract)
+        if remote.running is not None:
+            return Endpoint("127.0.0.1", remote.port)
+        remote.running = await self._spawn(remote)
+        try:
+            async with asyncio.timeout(START_LIMIT):
+                remote.port = int(_answer(await self._configure(remote))["port"])
+        except BaseException as exc:
+            await self._end(remote)
+            if isinstance(exc, TimeoutError):
+                raise RemoteError(f"the container of contract {contract} did not start in time") from exc
+            if isinstance(exc, RemoteError):
+                said = _tail(remote.box.server_log, 300).strip()
+                raise RemoteError(f"{exc.message}{': ' + said if said else ''}") from exc
+            raise
+        return Endpoint("127.0.0.1", remote.port)
+
+    async def stop(self, contract: int) -> None:
+        await self._end(self._remote(contract))
+
+    async def destroy(self, contract: int) -> None:
+        remote = self._remotes.get(contract)
+        if remote is None:
+            return
+        await self._end(remote)
+        self._remotes.pop(contract, None)
+        await asyncio.to_thread(_remove, remote.box.base)
+
+    async def authorize(self, contract: int, public_key: str) -> None:
+        remote = self._remote(contract)
+        if "\n" in public_key.strip():
+            raise UsageError("a public key is one line")
+        if public_key not in remote.keys:
+            remote.keys.append(public_key)
+        if remote.running is not None:
+            await remote.running.ask(op="authorize", key=public_key)
+
+    def log(self, contract: int) -> str:
+        return _tail(self._remote(contract).box.log, LOG_LIMIT)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(self.destroy(contract) for contract in list(self._remotes)))
+
+    # -- hooks for tests and for faults
+
+    async def refuse_ssh(self, contract: int, refuse: bool) -> None:
+        """From now on nothing listens at the SSH port (connections are cut), or it does again."""
+        remote = self._remote(contract)
+        remote.refuse = refuse
+        if remote.running is not None:
+            await remote.running.ask(op="refuse", on=refuse)
+
+    async def drop_ssh(self, contract: int) -> None:
+        """Cut the SSH connections that are there; new ones are answered."""
+        running = self._remote(contract).running
+        if running is not None:
+            await running.ask(op="drop")
+
+    def home(self, contract: int) -> Path:
+        """The container's home directory, on this computer's disk."""
+        return self._remote(contract).box.home
+
+    def host_key(self, contract: int) -> str:
+        """The SSH host key, constant for a contract, as an OpenSSH public key line."""
+        return (self._remote(contract).box.etc / "host_key.pub").read_text(encoding="utf-8").strip()
+
+    # -- inside
+
+    def _remote(self, contract: int) -> _Remote:
+        try:
+            return self._remotes[contract]
+        except KeyError:
+            raise NotFound(f"there is no container for contract {contract}") from None
+
+    def _path(self, box: Box) -> str:
+        return f"{box.bin}:{shims.SYSTEM_PATH}"
+
+    def _make(self, box: Box, launch: Launch) -> None:
+        if any(c in str(box.base) for c in ':"\n'):
+            raise UsageError(f"remotes cannot live below {self.root}: the path holds one of : and quotes")
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if box.base.exists():  # left by a simulator that was killed
+            _remove(box.base)
+        for directory in (box.base, box.home, box.etc, box.tmp):
+            directory.mkdir(mode=0o755)
+        public = _host_key(box.etc / "host_key")
+        (box.etc / "host_key.pub").write_text(public + "\n", encoding="utf-8")
+        plain = self.isolation == "plain"
+        shims.write_shims(box.bin, launch.gpus, launch.machine_id, refuse=plain)
+        openssh.write_config(box.etc, box.home, self._path(box), own_accounts=not plain)
+        if self._sshd == "openssh":
+            if os.getuid() == 0:
+                # sshd's own requirement; bubblewrap makes it inside
+                Path("/run/sshd").mkdir(mode=0o755, parents=True, exist_ok=True)
+            check = [self._sshd_path, "-t", "-f", str(box.etc / "sshd_config")]
+            done = subprocess.run(check, capture_output=True, timeout=30)
+            if done.returncode != 0:
+                raise RemoteError(
+                    "sshd refuses its configuration: " + done.stderr.decode(errors="replace")[:300]
+                )
+
+    async def _spawn(self, remote: _Remote) -> _Running:
+        ours, theirs = socket.socketpair()
+        info_out, info_in = os.pipe() if self.isolation == "bubblewrap" else (None, None)
+        inside = theirs.fileno()
+        # -I: nothing of the environment or the working directory; the path is this process's own
+        code = (
+            "import sys; sys.path[:] = sys.argv[2:]\n"
+            "from choline_tui.simulator.remotes.container import main; main()"
+        )
+        argv = [
+            sys.executable,
+            "-I",
+            "-c",
+            code,
+            str(inside),
+            *(str(Path(p).absolute()) for p in sys.path if p),
+        ]
+        fds = [inside] + ([info_in] if info_in is not None else [])
+        log, trouble = _append(remote.box.log), _append(remote.box.server_log)
+        try:
+            launcher = await asyncio.create_subprocess_exec(
+                *isolation.launcher(self.isolation, remote.box, argv, [inside], info_in),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=trouble,
+                pass_fds=fds,
+                # the container's variables belong to its first process: /proc/1/environ shows them there
+                env=self._environment(remote),
+                cwd=remote.box.home,
+                # no terminal of ours, and no Ctrl-C of ours
+                start_new_session=True,
+            )
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            if info_out is not None:
+                os.close(info_out)
+            raise
+        finally:
+            theirs.close()
+            os.close(log)
+            os.close(trouble)
+            if info_in is not None:
+                os.close(info_in)
+        return _Running(launcher, reader, writer, info_out)
+
+    def _environment(self, remote: _Remote) -> dict[str, str]:
+        env = {
+            "HOME": str(remote.box.home),
+            "PATH": self._path(remote.box),
+            "USER": "root",
+            "CHOLINE_REHEARSAL": "1",
+        }
+        for name, value in remote.launch.env.items():
+            # names such as "-p 8080:8080" are options of docker's, not variables
+            if name.isidentifier() and "\0" not in value and name not in ("HOME", "USER"):
+                env[name] = f"{remote.box.bin}:{value}" if name == "PATH" else value
+        return env
+
+    async def _configure(self, remote: _Remote) -> bytes:
+        running = remote.running
+        assert running is not None
+        box = remote.box
+        config = {
+            "contract": remote.launch.contract,
+            "home": str(box.home),
+            "bin": str(box.bin),
+            "path": self._path(box),
+            "env": self._environment(remote),
+            "onstart": remote.launch.onstart,
+            "keys": remote.keys,
+            "port": remote.port,
+            "refuse": remote.refuse,
+            "sshd": self._sshd,
+            "sshd_path": self._sshd_path,
+            "sshd_config": str(box.etc / "sshd_config"),
+            "host_key": str(box.etc / "host_key"),
+        }
+        running.writer.write(json.dumps(config).encode() + b"\n")
+        await running.writer.drain()
+        return await running.reader.readline()
+
+    async def _end(self, remote: _Remote) -> None:
+        running, remote.running = remote.running, None
+        if running is None:
+            return
+        running.writer.close()
+        try:
+            # the container's server ends at this end of file, and its first process with it
+            async with asyncio.timeout(STOP_LIMIT):
+                await running.launcher.wait()
+        except (TimeoutError, asyncio.CancelledError) as exc:
+            self._kill(running)
+            await running.launcher.wait()
+            if isinstance(exc, asyncio.CancelledError):
+                raise
+        finally:
+            with contextlib.suppress(OSError):
+                await running.writer.wait_closed()
+            if running.info is not None:
+                os.close(running.info)
+
+    def _kill(self, running: _Running) -> None:
+        """Somebody inside holds up the server: kill the container's first process from outside."""
+        if running.info is None:
+            running.launcher.send_signal(signal.SIGTERM)  # ``boot`` kills everything below it
+            return
+        first = running.launcher.pid
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            os.set_blocking(running.info, False)
+            first = int(json.loads(os.read(running.info, 4096))["child-pid"])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(first, signal.SIGKILL)
