@@ -56,7 +56,7 @@ class Contracts:
         self._paid_gone = 0.0
         self._ledger_changed = asyncio.Event()
         self._ledger: asyncio.Task[None] | None = None
-        self._closed = False
+        self.closed = False
 
     # ---- reading
 
@@ -102,7 +102,7 @@ class Contracts:
 
     def rent(self, found: Slice, order: Order, keys: list[SshKey]) -> Contract:
         """Make a contract; the caller has checked the order. A bid too low makes a stopped one."""
-        if self._closed:
+        if self.closed:
             raise RuntimeError("the market is closed")
         now = self.clock.time()
         contract = Contract(
@@ -122,7 +122,7 @@ class Contracts:
         self._alive[contract.id] = contract
         self.market.use_disk(contract.machine, order.disk_gb)
         if not (order.running and self._may_run(contract)):
-            contract.intended = "stopped"
+            # a bid too low stays wanted: it starts, and bills, when it wins later
             contract.current = contract.next = "stopped"
         task = asyncio.get_running_loop().create_task(self._live(contract))
         self._tasks.add(task)
@@ -185,7 +185,7 @@ class Contracts:
 
     async def close(self) -> None:
         """Destroy everything and wait until the remotes are gone."""
-        self._closed = True
+        self.closed = True
         for contract in list(self._alive.values()):
             self.destroy(contract)
         if self._ledger is not None:

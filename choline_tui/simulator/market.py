@@ -166,8 +166,8 @@ class Market:
 
     def _advance(self) -> None:
         age = self.age()
-        if age < self._seen_age:
-            # the wall clock went back: what was computed is of the future
+        if age < self._seen_age - 1.0:
+            # the wall clock was set back: what was computed is of the future
             for machine in self.machines:
                 self._refresh(machine.index, age)
         while self._changes and self._changes[0][0] <= age:

@@ -22,8 +22,8 @@ DEFAULT_STORAGE_GB = 8.0
 MONTH_H = MONTH / 3600.0
 
 CONTROLS = frozenset(
-    "order type limit allocated_storage target_reliability extra_ids gpu_option show_incompatible "
-    "sort_option template_id disable_bundling select_cols".split()  # noqa: SIM905
+    """order type limit allocated_storage target_reliability extra_ids gpu_option show_incompatible
+    sort_option template_id disable_bundling select_cols""".split()  # noqa: SIM905
 )
 ALIASES = {
     "reliability2": "reliability",
