@@ -1,0 +1,30 @@
+"""Everything CI checks, in order: ``python -m tests [arguments for pytest]``.
+
+Style, format, types, tests (two processes); stops at the first that fails, with its exit code.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(words: list[str]) -> int:
+    python = sys.executable
+    steps = [
+        [python, "-m", "ruff", "check", "."],
+        [python, "-m", "ruff", "format", "--check", "."],
+        [python, "-m", "mypy"],
+        [python, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *words],
+    ]
+    for step in steps:
+        print("$", *step[2:], flush=True)
+        code = subprocess.run(step, cwd=ROOT).returncode
+        if code:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,38 @@
+"""Every test has a home of its own: no setting, key or file of the person who runs them is ever seen."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+_OURS = ("CHOLINE_", "VAST_", "VASTAI_", "XDG_", "GIT_", "TEXTUAL")
+_NAMED = ("SSH_AUTH_SOCK", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "CONTAINER_ID", "CONTAINER_API_KEY")
+
+
+@pytest.fixture(autouse=True)
+def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty HOME, with ``CHOLINE_HOME`` below it; returns the HOME."""
+    for name in list(os.environ):
+        if name.startswith(_OURS) or name in _NAMED:
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name, folder in (
+        ("XDG_CONFIG_HOME", ".config"),
+        ("XDG_DATA_HOME", ".local/share"),
+        ("XDG_STATE_HOME", ".local/state"),
+        ("XDG_CACHE_HOME", ".cache"),
+    ):
+        monkeypatch.setenv(name, str(home / folder))
+    monkeypatch.setenv("CHOLINE_HOME", str(home / "choline"))
+    # git: nothing of this computer's settings, and somebody to commit as
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "Test")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "test@example.invalid")
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    return home
