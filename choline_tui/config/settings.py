@@ -118,6 +118,13 @@ class RunSettings(BaseModel):
         1200.0, description="how long a machine may take to start before the next one is tried; default 20m"
     )
     tries: int = Field(5, ge=1, le=100, description="offers tried before a run gives up; default 5")
+    wait: Duration = Field(600.0, description="how long to look for an offer before giving up; default 10m")
+    ssh_limit: Span = Field(
+        300.0, description="how long SSH may stay silent on a running machine; default 5m"
+    )
+    stop_grace: Duration = Field(
+        30.0, description="how long a command may take to end when it is stopped; default 30s"
+    )
     results_every: Span = Field(180.0, description="how often results come home meanwhile; default 3m")
 
 
@@ -151,6 +158,13 @@ class EngineSettings(BaseModel):
 
     idle_exit: Duration = Field(
         900.0, description="the engine ends after this long with nothing to do, 0 for never; default 15m"
+    )
+    boot_poll: Span = Field(3.0, description="how often a starting machine is looked at; default 3s")
+    watch: Span = Field(30.0, description="how often a machine that is up is looked at; default 30s")
+    settle: Span = Field(
+        90.0,
+        description="how long the listing is searched after an unclear rent call before it counts as"
+        " never carried out; default 90s",
     )
 
 

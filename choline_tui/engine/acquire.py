@@ -14,10 +14,9 @@ from choline_tui.kernel.errors import (
     SpendLimit,
     UnknownOutcome,
 )
-from choline_tui.model.choose import choose, plan_price
+from choline_tui.model.choose import choose, plan_price, plan_query
 from choline_tui.model.label import make_label
 from choline_tui.model.offer import Offer
-from choline_tui.model.query import plan_query
 from choline_tui.model.run import Attempt, AttemptState, Outcome, Rental, RentalState, Run, RunState
 
 __all__ = ["acquire"]
@@ -43,7 +42,7 @@ async def acquire(ctx: Context, run_id: str) -> None:
         except CholineError as error:
             _later(ctx, run, ctx.clock.time() + 2 * ctx.timing.retry, error.message)
             return
-        failed = {r.machine_id for r in ctx.store.rentals(run=run_id) if r.failed}
+        failed = {r.machine_id for r in ctx.store.rentals(run=run_id) if r.failed and r.machine_id}
         refused = failed | set(ctx.store.refused_machines(ctx.clock.time() - REMEMBER_MACHINES))
         gone: set[int] = set()
         for offer in choose(page.offers, run.plan, refused, gone)[:OFFERS_AT_ONCE]:

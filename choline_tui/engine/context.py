@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from choline_tui.engine.ledger import Ledger
 from choline_tui.engine.offers import OfferBook
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import CholineError
+from choline_tui.kernel.protocol import Probe
 from choline_tui.kernel.session import Item, RemoteSession
 from choline_tui.model.run import Rental, Run
 from choline_tui.places.base import MarketPlace
@@ -93,10 +94,12 @@ class Context:
     sessions: Sessions
     home: str
     """this installation's id, part of every label"""
-    items: Callable[[Run], list[Item]]
+    items: Callable[[Run], Awaitable[list[Item]]]
     """what of a run is to be sent, from the frozen copy of its code and its data"""
     timing: Timing = field(default_factory=Timing)
     rng: random.Random = field(default_factory=random.SystemRandom)
+    probes: dict[str, Probe] = field(default_factory=dict)
+    """what the first contact with a rental's machine found, until it is prepared"""
     renting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """search-and-rent is serialised"""
     crash_point: Callable[[str], None] = field(default=lambda name: None)

@@ -95,7 +95,11 @@ class Ledger:
         """Commit everything at the end of the block; nothing when it raises."""
         batch = Batch(self.store, self.clock.time())
         yield batch
-        records = (*batch.runs.values(), *batch.attempts.values(), *batch.rentals.values())
+        records: list[Run | Attempt | Rental] = [
+            *batch.runs.values(),
+            *batch.attempts.values(),
+            *batch.rentals.values(),
+        ]
         if not records and not batch.events:
             return
         self.store.commit(*records, events=batch.events)

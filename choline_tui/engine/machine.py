@@ -116,6 +116,7 @@ async def connect(ctx: Context, rental_id: str, n: int) -> None:
     async with _guarded(ctx, attempt, rental):
         try:
             session = await ctx.sessions.get(rental)
+            ctx.probes[rental_id] = await session.probe()
         except SshDenied:
             if rental.contract is not None:
                 await ctx.place.authorize(rental.contract)
@@ -143,14 +144,14 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
         session = await ctx.sessions.get(rental)
-        probe = await session.probe()
+        probe = ctx.probes.pop(rental_id, None) or await session.probe()
         check_machine(probe, rental, run.plan)
         if not probe.python:
             raise RemoteError("the machine has no Python 3.8 or later yet (onstart installs it)")
         await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
         if run.state is not RunState.PREPARING:
             ctx.ledger.run(run.id, state=RunState.PREPARING, reason="sending the code")
-        moved = await session.send(run.id, _what_to_send(ctx, run), _reporter(ctx, run.id, "sending"))
+        moved = await session.send(run.id, await _what_to_send(ctx, run), _reporter(ctx, run.id, "sending"))
         text = f"sent {moved.files} files, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
         ctx.ledger.attempt(run.id, n, text, sent=ctx.clock.time())
         ctx.crash_point("before submit")
@@ -173,8 +174,8 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
             batch.run(run.id, state=RunState.RUNNING, reason="", phase="", started=run.started or now)
 
 
-def _what_to_send(ctx: Context, run: Run) -> list[Item]:
-    items = ctx.items(run)
+async def _what_to_send(ctx: Context, run: Run) -> list[Item]:
+    items = await ctx.items(run)
     keep = Path(run.plan.results_into) / "keep" if run.plan.results_into else None
     if keep is not None and keep.is_dir() and any(keep.iterdir()):
         # what an earlier attempt kept goes to the next machine

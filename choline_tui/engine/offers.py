@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import QuotaSpent, RateLimited, VastError
+from choline_tui.model.conditions import Order, Query
 from choline_tui.model.offer import Offer, OfferPage
-from choline_tui.model.query import Query
 from choline_tui.places.base import MarketPlace
 from choline_tui.store import Store
 
@@ -79,7 +79,7 @@ class OfferBook:
         return page
 
     def key(self, query: Query) -> str:
-        return json.dumps([query.to_filters(), query.order, query.type, query.disk_gb], sort_keys=True)
+        return json.dumps(query.to_filters(), sort_keys=True)
 
     def _keep(self, key: str, page: OfferPage) -> None:
         body = json.dumps([o.model_dump(mode="json", exclude_none=True) for o in page.offers])
@@ -102,7 +102,7 @@ class OfferBook:
     async def everything(self, query: Query) -> OfferPage:
         """All pages, one after the other, de-duplicated; what was found when ration or pace end it."""
         key = self.key(query)
-        page = await self.search(replace(query, order=(("dph_total", "asc"),), limit=None))
+        page = await self.search(replace(query, order=(Order("dph_total"),), limit=None))
         offers: dict[int, Offer] = {o.id: o for o in page.offers}
         complete = page.complete
         for _ in range(MAX_PAGES):

@@ -2,11 +2,18 @@
 
 from collections.abc import Container, Iterable
 
+from choline_tui.model.conditions import Query
 from choline_tui.model.offer import Offer
 from choline_tui.model.price import bid_for
+from choline_tui.model.query import parse_query
 from choline_tui.model.run import Plan
 
-__all__ = ["choose", "gpu_matches", "plan_price"]
+__all__ = ["choose", "gpu_matches", "plan_price", "plan_query"]
+
+
+def plan_query(plan: Plan) -> Query:
+    """The search a plan stands for, cheapest first."""
+    return parse_query(plan.query, order=plan.order, type=plan.type, disk_gb=plan.disk_gb)
 
 
 def plan_price(offer: Offer, plan: Plan) -> tuple[float, float | None] | None:

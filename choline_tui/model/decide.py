@@ -253,7 +253,7 @@ def _reasons_to_release(
         return
     if run.want == "stop" and (run.drop_results or not produced):
         yield run.stop_reason or "stopped", False
-    if rental.state is RentalState.BOOTING:
+    if rental.state is RentalState.BOOTING and not produced:
         if rental.fatal_since is not None and now - rental.fatal_since >= FATAL_FOR:
             text = rental.seen.message if rental.seen else ""
             yield f"the host cannot start the container: {text[:200]}", True

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from choline_tui.model.code import CodeState
+from choline_tui.model.market_types import RentalType
 
 __all__ = [
     "Attempt",
@@ -22,11 +23,9 @@ __all__ = [
     "RentalType",
     "Run",
     "RunState",
-    "SendItem",
     "Seen",
+    "SendItem",
 ]
-
-RentalType = Literal["on-demand", "interruptible"]
 
 
 class RunState(StrEnum):

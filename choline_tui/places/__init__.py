@@ -1,1 +1,1 @@
-"""TBD."""
+"""Where runs execute. Each place is one module behind ``base``'s protocol."""

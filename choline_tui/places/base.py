@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from choline_tui.kernel.session import RemoteSession
+from choline_tui.model.conditions import Query
 from choline_tui.model.instance import Instance
 from choline_tui.model.offer import Offer, OfferPage
-from choline_tui.model.query import Query
 from choline_tui.model.run import Plan, Rental, Run
 
 __all__ = ["Abilities", "Listing", "MarketPlace"]

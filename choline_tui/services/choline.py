@@ -171,8 +171,8 @@ class Choline:
     def runs(
         self, *, states: set[str] | None = None, name: str = "", since: float = 0.0, limit: int = -1
     ) -> list[RunView]:
-        """Newest first. ``states``: of the run, or its outcomes, or ``live``, ``billing``; ``name``: part of name,
-        note or id."""
+        """Newest first. ``states``: of the run, its outcome, or ``live``, ``billing``; ``name``: a part of
+        name, note or id."""
         if not self.paths.store.exists():
             return []
         found: list[RunView] = []

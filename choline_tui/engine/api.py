@@ -1,0 +1,394 @@
+"""What clients may ask of the engine: the methods behind the socket."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from choline_tui import __version__
+from choline_tui.codestate import capture
+from choline_tui.config.home import load
+from choline_tui.config.paths import Paths
+from choline_tui.config.project import find_project, load_project
+from choline_tui.engine.core import Engine
+from choline_tui.engine.follow import follow
+from choline_tui.engine.listing import market_rows
+from choline_tui.engine.planning import Draft, cap_from, draft, new_id, when_unreachable
+from choline_tui.engine.server import Method
+from choline_tui.kernel.errors import NotFound, RemoteError, UsageError, VastError
+from choline_tui.kernel.layout import run_dir
+from choline_tui.model.choose import plan_price
+from choline_tui.model.code import CodeState
+from choline_tui.model.label import read_label
+from choline_tui.model.offer import OfferPage
+from choline_tui.model.query import gpu_spec, parse_query
+from choline_tui.model.request import PlanCard, RunRequest
+from choline_tui.model.run import Rental, RentalState, Run, RunState
+from choline_tui.places.vast import VastPlace
+
+__all__ = ["Api"]
+
+REFUSED_FOR = 7 * 86400.0
+
+
+class Api:
+    """``identity``: what tells clients which market and key this engine has (url, key fingerprint)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        place: VastPlace,
+        paths: Paths,
+        environ: Mapping[str, str],
+        identity: Mapping[str, str],
+        known_hosts: Callable[[Rental], Path],
+        key_file: Path,
+        stop: Callable[[], None],
+    ) -> None:
+        self.engine = engine
+        self.ctx = engine.ctx
+        self.place = place
+        self.paths = paths
+        self.environ = environ
+        self.identity = dict(identity)
+        self._known_hosts = known_hosts
+        self._key_file = key_file
+        self._stop = stop
+        self._started = self.ctx.clock.time()
+
+    def methods(self) -> dict[str, Method]:
+        names = (
+            "hello", "offers", "plan", "start", "stop", "run", "follow", "pull", "container_log", "ssh",
+            "rentals", "destroy", "account", "key_check", "engine_stop",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    # --------------------------------------------------------------------------------------- engine
+
+    async def hello(self) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "home": self.ctx.home,
+            "started": self._started,
+            "busy": self.engine.busy,
+            "live_runs": len(self.ctx.store.runs(live=True)),
+            "searches_today": self.ctx.book.used_today(),
+            "ration": self.ctx.book.ration,
+            **self.identity,
+        }
+
+    async def engine_stop(self) -> None:
+        asyncio.get_running_loop().call_later(0.05, self._stop)
+
+    async def account(self) -> dict[str, Any]:
+        return dataclasses.asdict(await self.place.client.account())
+
+    async def key_check(self) -> dict[str, Any]:
+        return dataclasses.asdict(await self.place.client.key_check())
+
+    # --------------------------------------------------------------------------------------- offers
+
+    async def offers(
+        self,
+        query: str = "",
+        gpu: str = "",
+        order: str = "",
+        type: str = "",
+        disk: float | None = None,
+        limit: int = 0,
+        everything: bool = False,
+        no_default: bool = False,
+        project: str = "",
+    ) -> dict[str, Any]:
+        found = find_project(Path(project)) if project else None
+        settings = load(self.paths, self.environ, load_project(found) if found else None).settings
+        asked = parse_query(
+            query,
+            order=order or "dph_total",
+            type=type or settings.run.type,
+            disk_gb=disk if disk is not None else settings.run.disk,
+            defaults=not no_default,
+        )
+        if gpu:
+            asked = asked.with_conditions(*gpu_spec(gpu))
+        stale = ""
+        book = self.ctx.book
+        try:
+            page = await (book.everything(asked) if everything else book.search(asked))
+        except VastError as error:
+            old = book.cached(asked)
+            if old is None:
+                raise
+            page, stale = old, error.message
+        rows = [self._row(o, page.disk_gb) for o in (page.offers[:limit] if limit else page.offers)]
+        return {
+            "rows": rows,
+            "seen_at": page.seen_at,
+            "complete": page.complete and not (limit and len(page.offers) > limit),
+            "disk_gb": page.disk_gb,
+            "type": page.type,
+            "warnings": list(asked.warnings),
+            "used_today": book.used_today(),
+            "ration": book.ration,
+            "stale": stale,
+        }
+
+    @staticmethod
+    def _row(offer: Any, disk_gb: float) -> dict[str, Any]:
+        row: dict[str, Any] = offer.model_dump(mode="json", exclude_none=True)
+        row["price"] = offer.price_at(disk_gb)
+        return row
+
+    # ----------------------------------------------------------------------------------------- runs
+
+    def _like(self, request: RunRequest) -> Run | None:
+        return self.ctx.store.find_run(request.like) if request.like else None
+
+    async def _draft(self, request: RunRequest) -> tuple[Draft, OfferPage]:
+        made, _settings = await asyncio.to_thread(
+            draft, request, self.paths, self.environ, self._like(request)
+        )
+        await self.place.ready()
+        return made, await self.ctx.book.search(made.query)
+
+    def _refused(self) -> set[int]:
+        return set(self.ctx.store.refused_machines(self.ctx.clock.time() - REFUSED_FOR))
+
+    async def _code(self, request: RunRequest, made: Draft, into: Path) -> CodeState | None:
+        like = self._like(request)
+        if like is not None and request.same_code:
+            return like.code
+        exclude = made.project.excluded if made.project else ("/results/",)
+        return await asyncio.to_thread(
+            capture, made.directory, into, exclude=exclude, objects=self.paths.objects_dir
+        )
+
+    async def plan(self, request: dict[str, Any]) -> dict[str, Any]:
+        asked = RunRequest.model_validate(request)
+        made, page = await self._draft(asked)
+        plan, offers = cap_from(made, page, self._refused())
+        code = await self._code(asked, made, self.paths.cache_dir / "plan")
+        best = offers[0]
+        credit: float | None = None
+        with contextlib.suppress(VastError):  # the card shows that it is not known
+            credit = (await self.place.client.account()).credit
+        disk_hour = best.disk_per_hour(plan.disk_gb)
+        priced = plan_price(best, plan)
+        warnings = [*made.query.warnings, *(code.warnings if code else ())]
+        if best.duration is not None and best.duration < plan.max_life_s:
+            warnings.append(f"the host offers it for {best.duration / 86400:.1f} more days only")
+        card = PlanCard(
+            plan=plan.but(results_into=str(Path(plan.results_into) / "RUN")),
+            offer=best.model_dump(mode="json", exclude_none=True),
+            price=priced[0] if priced else None,
+            bid=priced[1] if priced else None,
+            offers=len(offers),
+            offers_seen=len(page.offers),
+            complete=page.complete,
+            commit=code.commit if code else "",
+            branch=code.branch if code else "",
+            dirty=code.dirty_count if code else 0,
+            files=code.file_count if code else 0,
+            bytes=code.total_bytes if code else 0,
+            data_bytes=await asyncio.to_thread(_size, [s.path for s in plan.send]),
+            disk_per_day=disk_hour * 24 if disk_hour is not None else None,
+            warnings=warnings,
+            when_unreachable=when_unreachable(plan),
+            credit=credit,
+        )
+        return card.model_dump(mode="json")
+
+    async def start(self, request: dict[str, Any]) -> dict[str, Any]:
+        asked = RunRequest.model_validate(request)
+        made, page = await self._draft(asked)
+        plan, _offers = cap_from(made, page, self._refused())
+        run_id = new_id(self.ctx.store.run_ids())
+        code = await self._code(asked, made, self.paths.code_dir(run_id))
+        plan = plan.but(results_into=str(Path(plan.results_into) / run_id))
+        now = self.ctx.clock.time()
+        run = Run(
+            id=run_id,
+            plan=plan,
+            code=code,
+            state=RunState.WAITING,
+            created=now,
+            updated=now,
+            like=self.ctx.store.find_run(asked.like).id if asked.like else None,
+        )
+        with self.ctx.ledger.batch() as batch:
+            batch.add_run(run, f"asked for, with a cap of ${plan.cap:.4f}/h ({plan.disk_gb:g} GB disk)")
+        self.engine.poke(run_id)
+        return run.model_dump(mode="json")
+
+    async def run(self, run: str) -> dict[str, Any]:
+        return self.ctx.store.find_run(run).model_dump(mode="json")
+
+    async def stop(
+        self, run: str, drop_results: bool = False, reason: str = "stopped by you"
+    ) -> dict[str, Any]:
+        found = self.ctx.store.find_run(run)
+        if not found.live:
+            raise UsageError(
+                f"run {found.id} has ended already ({found.outcome})",
+                hint="A rental that was kept goes with 'choline destroy'; see 'choline rentals'.",
+            )
+        text = "asked to stop" + (", results dropped" if drop_results else "")
+        found = self.ctx.ledger.run(
+            found.id, text, want="stop", stop_reason=reason, drop_results=drop_results or found.drop_results
+        )
+        self.engine.poke(found.id)
+        return found.model_dump(mode="json")
+
+    def follow(
+        self,
+        run: str,
+        after: int = 0,
+        logs: bool = True,
+        offsets: dict[str, int] | None = None,
+        until: str = "gone",
+    ) -> AsyncIterator[dict[str, Any]]:
+        found = self.ctx.store.find_run(run)
+        return follow(self.ctx, found.id, after, logs, dict(offsets or {}), until)
+
+    async def pull(self, run: str) -> dict[str, Any]:
+        found = self.ctx.store.find_run(run)
+        rental = self._reachable(found)
+        answer = {"into": found.plan.results_into, "complete": found.results_complete}
+        if rental is None:
+            if not found.live:
+                return {**answer, "files": 0, "bytes": 0}
+            raise RemoteError(f"run {found.id} has no machine yet ({found.state}: {found.reason})")
+        session = await self.ctx.sessions.get(rental)
+        into = Path(found.plan.results_into)
+        into.mkdir(parents=True, exist_ok=True)
+        moved = await session.fetch(found.id, str(into), final=False)
+        self.ctx.ledger.run(found.id, results_synced=self.ctx.clock.time())
+        return {**answer, "files": moved.files, "bytes": moved.bytes}
+
+    def _reachable(self, run: Run) -> Rental | None:
+        for rental in reversed(self.ctx.store.rentals(run=run.id, live=True)):
+            if rental.state in (RentalState.UP, RentalState.HELD) and rental.stopped_since is None:
+                return rental
+        return None
+
+    async def container_log(self, run: str, daemon: bool = False) -> str:
+        found = self.ctx.store.find_run(run)
+        for rental in reversed(self.ctx.store.rentals(run=found.id)):
+            if rental.live and rental.contract is not None:
+                return await self.place.client.logs(rental.contract, daemon=daemon)
+            kept = self.ctx.files.evidence(rental.id, found.id) / (
+                "daemon.log" if daemon else "container.log"
+            )
+            if kept.exists():
+                return kept.read_text(errors="replace")
+        raise NotFound(
+            f"there is no container log of run {found.id}",
+            hint="The market keeps none after a rental is destroyed; evidence is kept of failed ones.",
+        )
+
+    async def ssh(self, run: str) -> dict[str, Any]:
+        found = self.ctx.store.find_run(run)
+        rental = self._reachable(found)
+        if rental is None or rental.seen is None or not rental.seen.address:
+            raise RemoteError(f"run {found.id} has no machine that answers ({found.state}: {found.reason})")
+        host, port, user, _kind = rental.seen.address[0]
+        return {
+            "host": host,
+            "port": port,
+            "user": user,
+            "key": str(self._key_file),
+            "known_hosts": str(self._known_hosts(rental)),
+            "directory": run_dir(found.id),
+        }
+
+    # -------------------------------------------------------------------------------------- rentals
+
+    async def rentals(self) -> list[dict[str, Any]]:
+        try:
+            listing = await self.place.look(0.0)
+        except VastError as error:
+            return market_rows(self.ctx.store, self.ctx.home, None, self.ctx.clock.time(), error.message)
+        self.engine.sweep()
+        return market_rows(self.ctx.store, self.ctx.home, listing, self.ctx.clock.time(), "")
+
+    async def destroy(self, target: str, drop_results: bool = False) -> dict[str, Any]:
+        rental = self._find_rental(target)
+        if rental is None:
+            return await self._destroy_orphan(target, drop_results)
+        run = self.ctx.store.run(rental.run)
+        if rental.state is RentalState.GONE:
+            raise NotFound(f"rental {rental.id} is gone already")
+        if run.live and any(a.live and a.rental == rental.id for a in self.ctx.store.attempts(run.id)):
+            raise UsageError(
+                f"run {run.id} is on it", hint=f"'choline stop {run.id}' brings its results home."
+            )
+        if not run.results_complete and not drop_results and rental.state is not RentalState.RELEASING:
+            raise UsageError(
+                f"the results of run {run.id} are not all home",
+                hint=f"'choline pull {run.id}' brings them; --drop-results gives them up.",
+            )
+        if rental.state is not RentalState.RELEASING:
+            self.ctx.ledger.rental(
+                rental.id,
+                "releasing: asked to destroy it",
+                state=RentalState.RELEASING,
+                release_reason="destroyed by you",
+                next_look=0.0,
+                looks=0,
+            )
+        self.engine.poke(run.id)
+        return {"rental": rental.id, "run": run.id, "contract": rental.contract}
+
+    def _find_rental(self, target: str) -> Rental | None:
+        rentals = self.ctx.store.rentals()
+        for rental in rentals:
+            if target in (rental.id, str(rental.contract)):
+                return rental
+        of_run = [r for r in rentals if r.run == target and r.live]
+        return of_run[-1] if of_run else None
+
+    async def _destroy_orphan(self, target: str, drop_results: bool) -> dict[str, Any]:
+        """A contract with our home's label that no run of ours knows; other people's are refused."""
+        if not target.isdigit():
+            raise NotFound(f"there is no rental {target!r}", hint="'choline rentals' lists them.")
+        contract = int(target)
+        found = (await self.place.look(0.0)).contract(contract)
+        if found is None:
+            raise NotFound(f"the account has no contract {contract}", hint="'choline rentals' lists them.")
+        label = read_label(found.label)
+        if label is None or label.home != self.ctx.home:
+            raise UsageError(
+                f"contract {contract} was not rented by this home (label {found.label or 'none'!r})",
+                hint="choline touches nothing of other people's; use the market's own page.",
+            )
+        if not drop_results:
+            raise UsageError(
+                f"no run is known for contract {contract}, so nothing can say whether its results are home",
+                hint="--drop-results destroys it all the same.",
+            )
+        await self.place.destroy(contract)
+        looks = 0
+        for _ in range(30):
+            await self.ctx.clock.sleep(self.ctx.timing.verify_gap)
+            gone = (await self.place.look(0.0)).contract(contract) is None
+            looks = looks + 1 if gone else 0
+            if looks >= 2:
+                self.ctx.ledger.note("rental", f"orphan contract {contract} destroyed and verified gone")
+                return {"rental": None, "run": None, "contract": contract}
+        raise RemoteError(f"contract {contract} is still listed after its destroy: it may bill")
+
+
+def _size(paths: list[str]) -> int:
+    """Bytes of all files below these paths; what cannot be read counts nothing."""
+    total = 0
+    for path in map(Path, paths):
+        for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
+            try:
+                total += file.lstat().st_size if file.is_file() else 0
+            except OSError:
+                continue
+    return total

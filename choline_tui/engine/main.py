@@ -1,0 +1,188 @@
+"""The engine as a process: one for a home, held by a lock; ended by a signal, a client, or idleness."""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from choline_tui.config.home import load
+from choline_tui.config.paths import Paths
+from choline_tui.engine.api import Api
+from choline_tui.engine.context import Context, RunFiles, Sessions, Timing
+from choline_tui.engine.contract import sweep
+from choline_tui.engine.core import Engine
+from choline_tui.engine.hub import Hub
+from choline_tui.engine.items import items_of
+from choline_tui.engine.ledger import Ledger
+from choline_tui.engine.offers import OfferBook
+from choline_tui.engine.planning import new_id
+from choline_tui.engine.server import Server
+from choline_tui.kernel.clock import SystemClock
+from choline_tui.kernel.errors import CholineError, VastError
+from choline_tui.kernel.session import Address, Item, RemoteSession
+from choline_tui.model.run import Rental, Run
+from choline_tui.places.base import Listing
+from choline_tui.places.vast import VastPlace
+from choline_tui.provision.session import SshSession
+from choline_tui.secrets import find_key
+from choline_tui.ssh import SshPool, ensure_key
+from choline_tui.store import Store
+from choline_tui.vast.client import VastClient
+
+__all__ = ["ALREADY", "main", "serve"]
+
+log = logging.getLogger("choline.engine")
+
+ALREADY = 75
+"""exit status when another engine has this home (EX_TEMPFAIL)"""
+MAX_LOG = 10 << 20
+LOOK_AROUND = 600.0
+IDLE_CHECK = 1.0
+
+
+def main() -> int:
+    paths = Paths().ensure()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("asyncssh", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with open(paths.engine_lock, "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return ALREADY
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        _trim(paths.engine_log)
+        try:
+            asyncio.run(serve(paths, os.environ))
+        except CholineError as error:
+            log.error("%s %s", error.message, error.hint)
+            return error.exit_code
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+def _trim(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > MAX_LOG:
+            data = path.read_bytes()[-MAX_LOG // 4 :]
+            path.write_bytes(data)
+
+
+async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
+    """Run until asked to stop or idle for ``[engine] idle_exit``."""
+    settings = load(paths, environ).settings
+    clock = SystemClock()
+    store = Store(paths.store)
+    store.set_meta("home", new_id(set(), 8))
+    home = store.meta("home") or ""
+    key = ensure_key(paths.ssh_dir, f"choline-{home}")
+    config_key = settings.vast.key.get_secret_value() if settings.vast.key else None
+    found = find_key(environ, config_key)
+    fingerprint = (
+        hashlib.sha256(b"choline key " + found[0].reveal().encode()).hexdigest()[:12] if found else ""
+    )
+    pool = SshPool(key, known_hosts_dir=paths.ssh_dir / "known_hosts", clock=clock)
+
+    async def connect(rental: Rental, addresses: list[Address]) -> RemoteSession:
+        return SshSession(pool, addresses, name=rental.id, host_key=rental.host_key or None)
+
+    async with VastClient(found[0] if found else None, base_url=settings.vast.url, clock=clock) as client:
+        place = VastPlace(
+            client, connect=connect, public_key=key.public, guard_url=settings.vast.url, clock=clock
+        )
+        hub = Hub()
+        book = OfferBook(place, store, clock, ration=settings.search.daily, reserve=settings.search.reserve)
+
+        async def items(run: Run) -> list[Item]:
+            return await asyncio.to_thread(items_of, run, paths.run_dir(run.id))
+
+        ctx = Context(
+            store=store,
+            ledger=Ledger(store, clock, hub),
+            place=place,
+            book=book,
+            clock=clock,
+            hub=hub,
+            files=RunFiles(paths.runs_dir),
+            sessions=Sessions(place),
+            home=home,
+            items=items,
+            timing=Timing(
+                boot_poll=settings.engine.boot_poll,
+                watch=settings.engine.watch,
+                settle=settings.engine.settle,
+            ),
+        )
+        engine = Engine(ctx)
+
+        def on_listing(listing: Listing) -> None:
+            sweep(ctx, listing)
+            engine.sweep()
+
+        place.on_listing = on_listing
+        ended = asyncio.Event()
+        api = Api(
+            engine,
+            place,
+            paths,
+            environ,
+            {"url": settings.vast.url, "key": fingerprint},
+            known_hosts=lambda rental: pool.known_hosts(rental.id),
+            key_file=key.private_path,
+            stop=ended.set,
+        )
+        server = Server(paths.engine_socket, api.methods())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, ended.set)
+        await engine.start()
+        await server.start()
+        log.info("engine of home %s works on %s (pid %d)", home, settings.vast.url, os.getpid())
+        around = asyncio.create_task(_look_around(place, clock))
+        idle = asyncio.create_task(_idle(engine, server, clock, settings.engine.idle_exit, ended))
+        try:
+            await ended.wait()
+        finally:
+            around.cancel()
+            idle.cancel()
+            await asyncio.gather(around, idle, return_exceptions=True)
+            await server.close()
+            await engine.close()
+            await pool.close()
+            store.close()
+            log.info("engine ended")
+
+
+async def _look_around(place: VastPlace, clock: SystemClock) -> None:
+    """Now and then the whole listing, so that a contract of ours nobody follows is found."""
+    while True:
+        try:
+            await place.look(LOOK_AROUND / 2)
+        except VastError as error:
+            log.info("listing: %s", error.message)
+        await clock.sleep(LOOK_AROUND)
+
+
+async def _idle(
+    engine: Engine, server: Server, clock: SystemClock, limit: float, ended: asyncio.Event
+) -> None:
+    if limit <= 0:
+        return
+    since, asked = clock.monotonic(), -1
+    while True:
+        await clock.sleep(min(IDLE_CHECK, limit))
+        if engine.busy or server.clients or server.asked != asked:
+            since, asked = clock.monotonic(), server.asked
+        elif clock.monotonic() - since >= limit:
+            log.info("idle for %.0f s", limit)
+            ended.set()
+            return
