@@ -68,9 +68,10 @@ def write_toml(path: Path, data: Mapping[str, Any]) -> None:
 
 def nearest(word: str, known: list[str]) -> str:
     """ "Did you mean 'x'?", or what there is, as a hint."""
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.8)
     if not close:  # the right name in the wrong table
         close = [name for name in known if name.rpartition(".")[2] == word.rpartition(".")[2]][:1]
+    close = close or difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     if close:
         return f"Did you mean '{close[0]}'?"
     return f"There is: {', '.join(sorted(known))}."

@@ -1,0 +1,116 @@
+import shlex
+from pathlib import Path
+
+import pytest
+
+from choline_tui.config import Project, find_project, load_project
+from choline_tui.kernel.errors import ProjectError
+
+
+def project(directory: Path, text: str) -> Project:
+    (directory / "choline.toml").write_text(text)
+    return load_project(directory)
+
+
+def test_a_whole_project(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    found = project(
+        tmp_path,
+        """
+        command = ["python", "train.py", "--name", "a b"]
+        setup = "pip install -r requirements.txt"
+        name = "nightly"
+        gpu = "2x4090"
+        image = "pytorch/pytorch:latest"
+        disk = 40
+        cap = 0.9
+        type = "interruptible"
+        send = ["corpus", {path = "/", into = "root"}]
+        exclude = ["*.ckpt"]
+        results = ["out/checkpoints"]
+        [env]
+        SEED = "7"
+        [run]
+        max_life = "48h"
+        """,
+    )
+    assert shlex.split(found.command) == ["python", "train.py", "--name", "a b"]
+    assert found.directory == tmp_path
+    assert found.overrides() == {
+        "image": "pytorch/pytorch:latest",
+        "disk": 40,
+        "max_price": 0.9,
+        "type": "interruptible",
+        "max_life": "48h",
+    }
+    assert [(s.path, s.into) for s in found.data()] == [(str(tmp_path / "corpus"), ""), ("/", "root")]
+    assert found.excluded == ("*.ckpt", "/results/", "/out/checkpoints/")
+    assert found.env == {"SEED": "7"}
+
+
+def test_an_empty_file_is_a_project(tmp_path: Path) -> None:
+    found = project(tmp_path, "")
+    assert (found.command, found.overrides(), found.results_dir) == ("", {}, "results")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "hint"),
+    [
+        ('comand = "x"', "there is no setting 'comand'", "Did you mean 'command'?"),
+        ('max_life = "2h"', "there is no setting 'max_life'", "Did you mean 'run.max_life'?"),
+        ("[run]\nmax_lif = 3", "[run]: there is no setting 'max_lif'", "Did you mean 'max_life'?"),
+        ('[run]\nmax_life = "2x"', "'2x' is not a duration", ""),
+        ('disk = "x"', "disk: needs a number", ""),
+        ("disk = 0", "disk: must be", ""),
+        ('type = "spot"', "type: must be 'on-demand'", ""),
+        ("disk = 1\n[run]\ndisk = 2", "disk stands at the top and in [run]", ""),
+        ("cap = 1\nmax_price = 2", "are the same", ""),
+        ("cap = 1\n[run]\nmax_price = 2", "max_price stands at the top and in [run]", ""),
+        ("send = [3]", "send[0]: needs a path", ""),
+        (
+            'send = ["a", {path = "x", inot = "y"}]',
+            "there is no setting 'send[1].inot'",
+            "Did you mean 'into'?",
+        ),
+        ('send = [{path = "x", into = "../y"}]', "send[0].into: needs a relative path below data/", ""),
+        ('results = ["../x"]', "results[0]: needs a relative path", ""),
+        ('results_dir = "/abs"', "results_dir: needs a relative path", ""),
+        ("[env]\nA = 1", "env.A: needs text in quotes", ""),
+        ('[env]\n"A B" = "1"', "env: 'A B' is not a name", ""),
+        ('[env]\nCHOLINE_RUN = "1"', "is set by choline itself", ""),
+        ("command = [1]", "command: needs text, or a list of words", ""),
+        ("command = []", "command: needs text, or a list of words", ""),
+        ("command = 1", "command: needs text in quotes", ""),
+        ("command", "is not TOML", ""),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, wanted: str, hint: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        project(tmp_path, text)
+    assert caught.value.message.startswith(str(tmp_path / "choline.toml"))
+    assert wanted in caught.value.message
+    assert "\n" not in caught.value.message
+    if hint:
+        assert caught.value.hint == hint
+
+
+def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
+    found = project(tmp_path, 'send = ["nowhere"]')
+    with pytest.raises(ProjectError, match=r"there is no .*nowhere"):
+        found.data()
+
+
+def test_the_project_is_found_from_below(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    assert find_project(deep) is None
+    (tmp_path / "choline.toml").write_text("")
+    assert find_project(deep) == tmp_path
+    (deep / "choline.toml").mkdir()  # a directory of that name is no project file
+    assert find_project(deep) == tmp_path
+
+
+def test_no_project_here_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match=r"no choline\.toml") as caught:
+        load_project(tmp_path)
+    assert "choline run" in caught.value.hint
