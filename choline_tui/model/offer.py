@@ -7,13 +7,14 @@ GB of disk, $ per GB and month of 720 h for storage, $ per GB for network bytes,
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from choline_tui.kernel.errors import MarketDown
+from choline_tui.model.conditions import Query
 from choline_tui.model.market_types import Count, Foreign, Id, Num, RentalType, Text, salvage
 
-__all__ = ["HOURS_PER_MONTH", "Offer", "OfferPage", "decode_offers"]
+__all__ = ["HOURS_PER_MONTH", "Offer", "OfferPage", "decode_offers", "read_page"]
 
 HOURS_PER_MONTH = 720.0
 """Vast's month for storage prices: 30 days of 24 h."""
@@ -181,11 +182,8 @@ class Offer(Foreign):
 
 
 class _Answer(Foreign):
-    model_config = ConfigDict(strict=False)
+    success: Any = None
     offers: list[Offer]
-
-
-_ANSWER = TypeAdapter(_Answer)
 
 
 @dataclass(frozen=True)
@@ -206,25 +204,47 @@ class OfferPage:
     """rows that could not be read"""
 
 
+def read_page(raw: bytes, query: Query, seen_at: float) -> OfferPage:
+    """The page that the answer ``raw`` to ``query`` holds, from the network or from a cache: each id
+    once, filtered again, in the query's order. Raises MarketDown when it is not such an answer."""
+    rows, skipped = decode_offers(raw)
+    bid = query.type == "interruptible"
+    unique = {each.id: each for each in rows}
+    # the search's type decides which price holds, whatever a row says of itself
+    offers = (
+        each if each.is_bid is bid else each.model_copy(update={"is_bid": bid}) for each in unique.values()
+    )
+    return OfferPage(
+        offers=tuple(each for each in offers if query.matches(each)),
+        seen_at=seen_at,
+        disk_gb=query.disk_gb,
+        type=query.type,
+        complete=skipped == 0 and len(rows) < query.page_size,
+        raw=raw,
+        listed=len(rows) + skipped,
+        skipped=skipped,
+    )
+
+
 def decode_offers(raw: bytes) -> tuple[list[Offer], int]:
-    """The offers of a search's answer ``{"offers": [...]}``, each id once, and how many rows were
-    unreadable. Raises MarketDown when it is not such an answer."""
+    """The rows of a search's answer ``{"offers": [...]}`` and how many of them were unreadable. Raises
+    MarketDown when it is not such an answer, or one that reports a failure."""
     try:
-        offers, skipped = _ANSWER.validate_json(raw).offers, 0
+        answer = _Answer.model_validate_json(raw)
     except (ValidationError, RecursionError):
-        offers, skipped = _decode_slowly(raw)
-    unique = {offer.id: offer for offer in offers}
-    return (list(unique.values()) if len(unique) < len(offers) else offers), skipped
+        return _decode_slowly(raw)
+    if answer.success is False:
+        raise MarketDown("the market's answer to a search reports a failure")
+    return answer.offers, 0
 
 
 def _decode_slowly(raw: bytes) -> tuple[list[Offer], int]:
     try:
         answer: Any = from_json(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MarketDown("the market's list of offers is cut or malformed") from None
-    rows = answer.get("offers") if isinstance(answer, dict) else None
+    rows = answer.get("offers") if isinstance(answer, dict) and answer.get("success") is not False else None
     if not isinstance(rows, list):
         raise MarketDown("the market's answer to a search has no list of offers")
-    read = [salvage(Offer, row) for row in rows]
-    offers = [offer for offer in read if offer is not None]
+    offers = [offer for offer in (salvage(Offer, row) for row in rows) if offer is not None]
     return offers, len(rows) - len(offers)

@@ -1,0 +1,165 @@
+"""One HTTP request to the market: sent once, its answer read whole and bounded."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from choline_tui.kernel.errors import BadRequest, ConfigError
+from choline_tui.kernel.secret import Secret
+
+__all__ = ["MAX_BODY", "Lost", "Reply", "Wire"]
+
+MAX_BODY = 64 * 1024 * 1024
+"""bytes of an answer, unpacked: 5,000 offers are 12 MB"""
+CONNECT_S = 10.0
+SILENCE_S = 60.0
+"""s without a byte while an answer is awaited or read"""
+TOTAL_S = 120.0
+
+_BEFORE = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""Failures after which nothing of the request has left."""
+
+
+class Lost(Exception):
+    """No whole answer. ``sent`` is False only when certainly nothing reached the market."""
+
+    def __init__(self, what: str, *, sent: bool) -> None:
+        super().__init__(what)
+        self.what = what
+        self.sent = sent
+
+
+@dataclass(frozen=True)
+class Reply:
+    """``headers`` by lower-case name. ``body`` may hold secrets: it stays out of the repr."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    cut: bool = False
+    """longer than was asked for"""
+
+
+class Wire:
+    """An HTTP client with the market's address and the account's key. Raises ConfigError for an address
+    that is none, or that would show the key of the real market to the network."""
+
+    def __init__(
+        self, base_url: str, key: Secret | None, transport: httpx.AsyncBaseTransport | None, user_agent: str
+    ) -> None:
+        self.base = base_url.rstrip("/")
+        try:
+            parts = urlsplit(self.base)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError:
+            parts, host = urlsplit(""), ""
+        if (
+            parts.scheme not in ("http", "https")
+            or not host
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
+            raise ConfigError(
+                "the market's address must be like https://console.vast.ai", hint="See VAST_URL."
+            )
+        if parts.scheme == "http" and (host == "vast.ai" or host.endswith(".vast.ai")):
+            raise ConfigError("the market's address must begin with https://: a key would be readable")
+        self._origin = (parts.scheme, parts.netloc.lower())
+        self._key = key
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S, pool=CONNECT_S),
+            headers={"User-Agent": user_agent, "Accept": "application/json"},
+            follow_redirects=False,
+            max_redirects=3,
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Mapping[str, str] | None = None,
+        auth: bool = True,
+        follow: bool = False,
+    ) -> Reply:
+        """One request, never repeated here. ``follow``: go where a redirect says (a read only; the key is
+        not shown to another host). Raises Lost; BadRequest when ``body`` cannot be written as JSON."""
+        headers = {}
+        content = None
+        if body is not None:
+            try:
+                content = json.dumps(body, allow_nan=False).encode()
+            except (ValueError, TypeError, RecursionError):
+                raise BadRequest("the request holds something that cannot be sent") from None
+            headers["Content-Type"] = "application/json"
+        if auth and self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        request = self._client.build_request(
+            method, self.base + path, content=content, params=params, headers=headers
+        )
+        return await self._exchange(request, follow, MAX_BODY)
+
+    async def fetch(self, url: str, limit: int) -> Reply:
+        """GET what the market points at, without the key, at most ``limit`` bytes. Raises Lost, also for
+        an address that is neither https nor the market's own."""
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme == "https" or (parts.scheme, parts.netloc.lower()) == self._origin
+            request = self._client.build_request("GET", url) if good and parts.hostname else None
+        except (ValueError, httpx.InvalidURL):
+            request = None
+        if request is None:
+            raise Lost("the market pointed at an address that cannot be used", sent=False)
+        return await self._exchange(request, False, limit, cut=True)
+
+    async def _exchange(
+        self, request: httpx.Request, follow: bool, limit: int, *, cut: bool = False
+    ) -> Reply:
+        try:
+            async with asyncio.timeout(TOTAL_S):
+                response = await self._client.send(request, stream=True, follow_redirects=follow)
+                try:
+                    return await self._read(response, limit, cut)
+                finally:
+                    await response.aclose()
+        except _BEFORE as error:
+            raise Lost(f"no connection to {request.url.host} ({type(error).__name__})", sent=False) from None
+        except TimeoutError:
+            raise Lost(f"no whole answer within {TOTAL_S:.0f} s", sent=True) from None
+        except httpx.TimeoutException as error:
+            raise Lost(f"the answer did not come in time ({type(error).__name__})", sent=True) from None
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            raise Lost(f"the connection broke ({type(error).__name__})", sent=True) from None
+
+    @staticmethod
+    async def _read(response: httpx.Response, limit: int, cut: bool) -> Reply:
+        chunks: list[bytes] = []
+        size = 0
+        over = False
+        async for chunk in response.aiter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                if not cut:
+                    raise Lost(f"the answer is larger than {limit} bytes", sent=True)
+                over = True
+                break
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status_code, headers, b"".join(chunks)[:limit], over)
