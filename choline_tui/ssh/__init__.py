@@ -1,1 +1,1 @@
-"""TBD."""
+"""SSH: choline's key, connections, commands and files on a remote."""

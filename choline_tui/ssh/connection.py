@@ -124,7 +124,7 @@ class RemoteProcess:
 
     async def close(self) -> None:
         """End it: TERM where the server passes signals on, and the channel closed in any case."""
-        if not self._process.is_closing() and _exit_status(self._process) is None:
+        if not self._connection.lost and _exit_status(self._process) is None:
             with contextlib.suppress(*_LOST):
                 self._process.terminate()
             with contextlib.suppress(TimeoutError):

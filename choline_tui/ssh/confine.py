@@ -1,0 +1,167 @@
+"""Writing into a folder what a stranger sent, with no way out of it.
+
+Every directory on the way is opened by descriptor without following links, files appear by rename,
+and a link is made only when it cannot lead outside whatever other links there are.
+"""
+
+# names are bytes here, which pathlib does not do
+# ruff: noqa: PTH118
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from choline_tui.ssh.listing import PARTIAL, safe_name
+
+__all__ = ["Folder", "Refused", "link_stays_inside"]
+
+MUNGED = b"/rsyncd-munged/"
+"""what ``rsync --munge-links`` puts before a link's target, so that it leads nowhere"""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Refused(Exception):
+    """A name that is not written; the words say why."""
+
+
+def link_stays_inside(depth: int, target: bytes) -> bool:
+    """Whether a link in a directory ``depth`` levels below the folder may point to ``target``.
+
+    Only leading ``..`` are allowed, at most ``depth``: those climb real directories. A ``..`` after a
+    name could climb out through another link.
+    """
+    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
+    if not target or target.startswith(b"/") or b"\0" in target:
+        return False
+    climbs = 0
+    while climbs < len(parts) and parts[climbs] == b"..":
+        climbs += 1
+    return climbs <= depth and b".." not in parts[climbs:]
+
+
+class Folder:
+    """A folder that is written into. Names are relative, ``/``-separated bytes."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._count = 0
+
+    def close(self) -> None:
+        os.close(self._root)
+
+    @contextmanager
+    def _parent(self, name: bytes) -> Iterator[tuple[int, bytes]]:
+        if not safe_name(name):
+            raise Refused("leads out of the folder")
+        *parents, last = name.split(b"/")
+        here = os.dup(self._root)
+        try:
+            for part in parents:
+                try:
+                    below = os.open(part, _DIRECTORY, dir_fd=here)
+                except FileNotFoundError:
+                    os.mkdir(part, 0o777, dir_fd=here)
+                    below = os.open(part, _DIRECTORY, dir_fd=here)
+                except OSError as error:
+                    # a link or a file stands where the remote now has a directory
+                    found = os.lstat(part, dir_fd=here)
+                    if stat.S_ISDIR(found.st_mode):
+                        raise Refused(error.strerror or "cannot be entered") from error
+                    os.unlink(part, dir_fd=here)
+                    os.mkdir(part, 0o777, dir_fd=here)
+                    below = os.open(part, _DIRECTORY, dir_fd=here)
+                os.close(here)
+                here = below
+            yield here, last
+        finally:
+            os.close(here)
+
+    def directory(self, name: bytes) -> None:
+        """Make a directory and those above it."""
+        with self._parent(name + b"/x"):
+            pass
+
+    @contextmanager
+    def file(self, name: bytes, *, mtime: int, executable: bool) -> Iterator[int]:
+        """A descriptor to write to; the file appears under its name when the block ends well."""
+        self._count += 1
+        with self._parent(name) as (parent, last):
+            temporary = b".choline-%d-%d" % (os.getpid(), self._count)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(temporary, flags, 0o777 if executable else 0o666, dir_fd=parent)
+            try:
+                try:
+                    yield handle
+                    os.utime(handle, (mtime, mtime))
+                finally:
+                    os.close(handle)
+                self._replace(parent, temporary, last)
+            except BaseException:
+                os.unlink(temporary, dir_fd=parent)
+                raise
+
+    def link(self, name: bytes, target: bytes) -> None:
+        """A symbolic link; ``Refused`` when it might lead outside."""
+        if not link_stays_inside(name.count(b"/"), target):
+            raise Refused("a link that leads out of the folder")
+        self._count += 1
+        with self._parent(name) as (parent, last):
+            temporary = b".choline-%d-%d" % (os.getpid(), self._count)
+            os.symlink(target, temporary, dir_fd=parent)
+            try:
+                self._replace(parent, temporary, last)
+            except BaseException:
+                os.unlink(temporary, dir_fd=parent)
+                raise
+
+    @staticmethod
+    def _replace(parent: int, temporary: bytes, last: bytes) -> None:
+        try:
+            os.replace(temporary, last, src_dir_fd=parent, dst_dir_fd=parent)
+        except IsADirectoryError as error:
+            raise Refused("a directory of that name is here") from error
+
+    def mend_links(self) -> list[bytes]:
+        """Make the munged links real that stay inside, remove the others; the names removed."""
+        removed: list[bytes] = []
+        for here, _, files, handle in os.fwalk(b".", dir_fd=self._root, follow_symlinks=False):
+            depth = here.count(b"/")
+            if PARTIAL in here.split(b"/"):
+                continue
+            # fwalk counts a link to a directory among the directories
+            for name in {*files, *(entry for entry in _ if _is_link(handle, entry))}:
+                if not _is_link(handle, name):
+                    continue
+                target = os.readlink(name, dir_fd=handle)
+                munged = target.startswith(MUNGED)
+                target = target[len(MUNGED) :] if munged else target
+                full = os.path.normpath(os.path.join(here, name))
+                if not link_stays_inside(depth, target):
+                    os.unlink(name, dir_fd=handle)
+                    removed.append(full)
+                elif munged:
+                    self.link(full, target)
+        return removed
+
+    def usage(self) -> tuple[int, int]:
+        """Bytes (as the files' sizes say, holes included) and number of files now in the folder."""
+        size = count = 0
+        for _, _, files, handle in os.fwalk(b".", dir_fd=self._root, follow_symlinks=False):
+            for name in files:
+                try:
+                    size += os.lstat(name, dir_fd=handle).st_size
+                except OSError:
+                    continue
+                count += 1
+        return size, count
+
+
+def _is_link(parent: int, name: bytes) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(name, dir_fd=parent).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,154 @@
+"""What lies under a directory, here and on the remote: kind, size and time of every path."""
+
+# names are bytes here, which pathlib does not do
+# ruff: noqa: PTH118, PTH208
+
+import os
+import re
+import shlex
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from choline_tui.kernel.errors import TransferFailed
+from choline_tui.ssh.connection import SshConnection, one_line
+
+__all__ = ["Entry", "excluder", "local_entry", "local_listing", "remote_listing", "remote_path", "safe_name"]
+
+PARTIAL = b".choline-partial"
+"""directory in which rsync keeps the part of a file that has arrived"""
+
+_MAX_LISTING = 256 << 20
+_MARK = b"choline-listing\0"
+
+# GNU find is quickest; python3 where it is another find
+_REMOTE = """cd -- {path} 2>/dev/null || {{ printf 'choline-listing\\0'; exit 0; }}
+printf 'choline-listing\\0'
+if find . -maxdepth 0 -printf '' 2>/dev/null; then exec find . -mindepth 1 -printf '%y %s %T@ %P\\0'; fi
+exec python3 -c {program}"""
+_PROGRAM = """
+import os, stat, sys
+out = sys.stdout.buffer
+def walk(top):
+    for e in os.scandir(top):
+        s = e.stat(follow_symlinks=False)
+        k = b"d" if stat.S_ISDIR(s.st_mode) else b"f" if stat.S_ISREG(s.st_mode) else \
+            b"l" if stat.S_ISLNK(s.st_mode) else b"x"
+        out.write(k + b" %d %d " % (s.st_size, s.st_mtime) + e.path[2:] + b"\\0")
+        if k == b"d":
+            walk(e.path)
+walk(b"./")
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``kind``: f file, d directory, l symbolic link, x anything else. Size in bytes, time in epoch s."""
+
+    kind: str
+    size: int
+    mtime: int
+
+
+def local_entry(path: bytes) -> Entry | None:
+    """None when there is nothing at ``path``. Links are not followed."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    kinds = ((stat.S_ISREG, "f"), (stat.S_ISDIR, "d"), (stat.S_ISLNK, "l"))
+    kind = next((name for test, name in kinds if test(found.st_mode)), "x")
+    return Entry(kind, found.st_size, int(found.st_mtime))
+
+
+def local_listing(base: Path) -> dict[bytes, Entry]:
+    """Everything under ``base`` by its path relative to it; links are not followed."""
+    found: dict[bytes, Entry] = {}
+    root = os.fsencode(base)
+    waiting = [b""]
+    while waiting:
+        here = waiting.pop()
+        try:
+            names = os.listdir(os.path.join(root, here))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for name in names:
+            path = os.path.join(here, name)
+            entry = local_entry(os.path.join(root, path))
+            if entry is None or name == PARTIAL:
+                continue
+            found[path] = entry
+            if entry.kind == "d":
+                waiting.append(path)
+    return found
+
+
+async def remote_listing(conn: SshConnection, path: str) -> dict[bytes, Entry]:
+    """The same for a directory on the remote; empty when there is none. ``TransferFailed`` when the
+    remote has neither GNU find nor python3, or answers nonsense."""
+    command = _REMOTE.format(path=shlex.quote(remote_path(path)), program=shlex.quote(_PROGRAM))
+    done = await conn.run(command, timeout=600, max_output=_MAX_LISTING)
+    _, marked, listing = done.stdout.partition(_MARK)
+    if done.truncated or not marked or done.exit_status not in (0, 1):
+        raise TransferFailed(
+            f"The files on {conn.address} cannot be listed: "
+            f"{one_line(done.stderr.decode('utf-8', 'replace')) or 'too many, or no answer'}.",
+            hint="The machine needs GNU find or python3.",
+        )
+    found: dict[bytes, Entry] = {}
+    for record in listing.split(b"\0"):
+        if not record:
+            continue
+        match = re.fullmatch(rb"(.) (\d{1,18}) (-?\d{1,18})(?:\.\d+)? (.+)", record, re.DOTALL)
+        if match is None or not safe_name(match[4]):
+            raise TransferFailed(f"{conn.address} sent a list of files that is none.")
+        kind = match[1].decode("latin-1")
+        if PARTIAL not in match[4].split(b"/"):
+            found[match[4]] = Entry(kind if kind in "fdl" else "x", int(match[2]), int(match[3]))
+    return found
+
+
+def safe_name(name: bytes) -> bool:
+    """A relative path that stays below its directory."""
+    parts = name.split(b"/")
+    return b"\0" not in name and all(part not in (b"", b".", b"..") for part in parts)
+
+
+def remote_path(path: str) -> str:
+    """A path for the remote's command line: relative to its home, never taken for an option."""
+    if not path or "\0" in path:
+        raise TransferFailed("The path on the remote is empty or no path.")
+    return path if path.startswith("/") else f"./{path}"
+
+
+def excluder(patterns: Sequence[str]) -> Callable[[bytes], bool]:
+    """Whether a relative path is left out, as rsync understands the patterns: without ``/`` any name
+    at any depth, with one a path from the top; ``*`` stops at ``/`` and ``**`` does not."""
+    compiled = [(("/" in p.strip("/")) or p.startswith("/"), _glob(p.strip("/"))) for p in patterns]
+
+    def excluded(path: bytes) -> bool:
+        parts = path.split(b"/")
+        for end in range(1, len(parts) + 1):
+            for anchored, pattern in compiled:
+                subject = b"/".join(parts[:end]) if anchored else parts[end - 1]
+                if pattern.fullmatch(subject):
+                    return True
+        return False
+
+    return excluded
+
+
+def _glob(pattern: str) -> re.Pattern[bytes]:
+    def translated(pieces: Iterable[str]) -> Iterable[bytes]:
+        for piece in pieces:
+            if piece == "**":
+                yield b".*"
+            elif piece == "*":
+                yield b"[^/]*"
+            elif piece == "?":
+                yield b"[^/]"
+            else:
+                yield re.escape(piece.encode("utf-8", "surrogateescape"))
+
+    return re.compile(b"".join(translated(re.findall(r"\*\*|\*|\?|[^*?]+", pattern))), re.DOTALL)

@@ -1,0 +1,243 @@
+"""Bulk bytes by rsync over OpenSSH's client, pinned to the host key the connection has seen."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from choline_tui.kernel.errors import SshDropped, TransferFailed
+from choline_tui.ssh.connection import SshConnection, one_line
+from choline_tui.ssh.listing import PARTIAL, remote_path
+from choline_tui.ssh.progress import Meter
+
+__all__ = ["VANISHED", "RsyncUnusable", "rsync_here", "run_rsync"]
+
+VANISHED = 24
+"""rsync's exit status when files were gone before they could be sent (rsync(1), EXIT VALUES)"""
+_PARTIAL_ERROR = 23
+_PROTOCOL = (1, 2, 4, 127)
+"""the two rsyncs do not understand each other, or something at login writes into the stream"""
+_ITEM = re.compile(rb"=([<>ch.*][fdLDS.])\S* (\d+)")
+_NUMBERS = re.compile(rb"^\s*([\d,]+)\s+\d+%.*?(?:-chk=(\d+)/(\d+)\))?$")
+
+try:
+    # loaded here: between fork and exec nothing may be imported
+    _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+except (OSError, AttributeError):
+    _prctl = None
+
+
+class RsyncUnusable(Exception):
+    """This pair of machines cannot use rsync; another way may do."""
+
+
+@cache
+def rsync_here() -> bool:
+    """Whether this computer has the ssh and an rsync (3.1 or later) that can be used."""
+    program = shutil.which("rsync")
+    if program is None or shutil.which("ssh") is None:
+        return False
+    import subprocess
+
+    try:
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, timeout=10, stdin=subprocess.DEVNULL, check=False
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return False
+    version = re.search(rb"rsync\s+version v?(\d+)\.(\d+)", said)
+    return version is not None and (int(version[1]), int(version[2])) >= (3, 1)
+
+
+async def run_rsync(
+    conn: SshConnection,
+    options: Sequence[str],
+    *,
+    base: Path,
+    remote: str,
+    upload: bool,
+    files: Sequence[bytes] | None,
+    meter: Meter,
+    max_file: int = 0,
+    watch: Callable[[], str] | None = None,
+) -> tuple[int, int, int]:
+    """Run one rsync: its status (0 or ``VANISHED``), bytes and files sent.
+
+    ``watch`` is called in a thread while it runs and returns why it must end, or ''. ``max_file`` > 0
+    limits every file written here, in bytes, by the kernel. Raises ``TransferFailed``, ``SshDropped``
+    and ``RsyncUnusable``. Cancelling ends the child; what has arrived stays for the next call.
+    """
+    try:
+        config = conn.openssh.write()
+    except OSError as error:
+        raise RsyncUnusable(str(error)) from error
+    shell = f"ssh -F {_rsh_quoted(str(config))}"
+    target = conn.openssh.target
+    there = f"{f'[{target}]' if ':' in target else target}:{remote_path(remote).rstrip('/')}/"
+    argv = [
+        "rsync",
+        "-s",
+        f"--partial-dir={PARTIAL.decode()}",
+        "--no-inc-recursive",
+        "--info=progress2",
+        "--out-format==%i %l",
+        "-ii",
+        "--outbuf=L",
+        "--no-human-readable",
+        f"--rsh={shell}",
+        *options,
+    ]
+    if files is not None:
+        argv += ["--files-from=-", "--from0"]
+    argv += ["--", *(["./", there] if upload else [there, "./"])]
+    child = await asyncio.create_subprocess_exec(
+        *argv,
+        cwd=base,
+        stdin=PIPE if files is not None else DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        start_new_session=True,
+        env={**os.environ, "LC_ALL": "C"},
+        preexec_fn=_child_setup(os.getpid(), max_file),
+    )
+    reason = ""
+    try:
+        async with asyncio.TaskGroup() as group:
+            counted = group.create_task(_read_progress(child, meter))
+            complaint = group.create_task(_read_complaint(child))
+            if files is not None:
+                group.create_task(_feed(child, files))
+            watcher = group.create_task(_watch(child, watch)) if watch else None
+            status = await child.wait()
+            if watcher is not None:
+                if watcher.done():
+                    reason = watcher.result()
+                watcher.cancel()
+    finally:
+        await _end(child)
+    if reason:
+        raise TransferFailed(reason)
+    size, count = counted.result()
+    if status not in (0, VANISHED):
+        raise _failure(conn, status, complaint.result())
+    return status, size, count
+
+
+def _failure(conn: SshConnection, status: int, complaint: bytes) -> Exception:
+    lines = [one_line(line) for line in complaint.decode("utf-8", "replace").splitlines() if line.strip()]
+    words = next((line for line in lines if not line.startswith("rsync error:")), "") or f"status {status}"
+    if status in _PROTOCOL:
+        return RsyncUnusable(words)
+    if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ) or "File too large" in words:
+        return TransferFailed("A file is larger than allowed.", hint="Raise the limit, or fetch less.")
+    if status in (12, 30, 35, 255):
+        return SshDropped(
+            f"The transfer with {conn.address} broke off: {words}.",
+            hint="What arrived is kept; choline goes on from there.",
+        )
+    hint = "Repeat it: what arrived is kept."
+    if status == _PARTIAL_ERROR:
+        hint = "Some files could not be read or written: check permissions and free space, then repeat."
+    elif status == 11:
+        hint = "A file could not be written: check the free space on both sides, then repeat."
+    return TransferFailed(f"The transfer with {conn.address} failed: {words}.", hint=hint, status=status)
+
+
+async def _read_progress(child: Process, meter: Meter) -> tuple[int, int]:
+    assert child.stdout is not None
+    sent = count = seen = 0
+    there = 0
+    rest = b""
+    while piece := await child.stdout.read(64 * 1024):
+        *lines, rest = re.split(rb"[\r\n]", rest + piece)
+        rest = rest[-4096:]
+        for line in lines:
+            if item := _ITEM.search(line):
+                if item[1][1:2] == b"f":
+                    seen += 1
+                    if item[1][:1] in b"<>":
+                        sent, count = sent + int(item[2]), count + 1
+                    else:
+                        there += int(item[2])
+            elif numbers := _NUMBERS.match(line):
+                meter.moved = max(meter.moved, int(numbers[1].replace(b",", b"")))
+        meter.bytes_done = meter.moved + there
+        meter.files_done = seen
+        meter.tell()
+    return sent, count
+
+
+async def _read_complaint(child: Process) -> bytes:
+    assert child.stderr is not None
+    kept = b""
+    while piece := await child.stderr.read(64 * 1024):
+        kept = (kept + piece)[: 64 * 1024]
+    return kept
+
+
+async def _feed(child: Process, files: Sequence[bytes]) -> None:
+    assert child.stdin is not None
+    with contextlib.suppress(ConnectionError):
+        for start in range(0, len(files), 1000):
+            child.stdin.write(b"".join(b"./" + name + b"\0" for name in files[start : start + 1000]))
+            await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _watch(child: Process, watch: Callable[[], str]) -> str:
+    loop = asyncio.get_running_loop()
+    while True:
+        started = loop.time()
+        reason = await asyncio.to_thread(watch)
+        if reason:
+            _signal(child, signal.SIGTERM)
+            return reason
+        # a look at many files takes longer: spend a fifth of the time on it at most
+        await asyncio.sleep(max(0.2, 4 * (loop.time() - started)))
+
+
+async def _end(child: Process) -> None:
+    """End it with what it started; rsync keeps a part of a file on TERM."""
+    if child.returncode is not None:
+        return
+    _signal(child, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(3):
+            await child.wait()
+    except TimeoutError:
+        pass
+    finally:
+        if child.returncode is None:
+            _signal(child, signal.SIGKILL)
+            await child.wait()
+
+
+def _signal(child: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
+
+
+def _rsh_quoted(word: str) -> str:
+    """As rsync splits its --rsh: quotes of one kind, doubled inside."""
+    return "'" + word.replace("'", "''") + "'"
+
+
+def _child_setup(parent: int, max_file: int) -> Callable[[], None]:
+    def setup() -> None:
+        if _prctl is not None:
+            _prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG: it must not outlive the engine
+            if os.getppid() != parent:
+                os._exit(1)
+        if max_file > 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (max_file, max_file))
+
+    return setup

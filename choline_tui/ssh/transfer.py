@@ -1,0 +1,317 @@
+"""Files to and from a remote: by rsync over OpenSSH where both have it, else as a tar stream.
+
+Both ways go on where an earlier call stopped, send only what changed (size and time), and survive
+names with any byte. What comes from the remote is kept inside its folder: no device, no link that
+leads out; such names are in ``Transfer.skipped``.
+"""
+
+import asyncio
+import shlex
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from choline_tui.kernel.errors import TransferFailed
+from choline_tui.kernel.session import OnProgress, Transfer
+from choline_tui.ssh import tarstream
+from choline_tui.ssh.confine import Folder
+from choline_tui.ssh.connection import SshConnection, one_line
+from choline_tui.ssh.listing import (
+    Entry,
+    excluder,
+    local_entry,
+    local_listing,
+    remote_listing,
+    remote_path,
+    safe_name,
+)
+from choline_tui.ssh.progress import Meter
+from choline_tui.ssh.rsync import VANISHED, RsyncUnusable, rsync_here, run_rsync
+from choline_tui.ssh.tarstream import printable
+
+__all__ = ["Method", "download", "upload"]
+
+Method = Literal["auto", "rsync", "tar"]
+
+_MAX_FILES = 2_000_000
+_UP = ("-rlpt", "--no-devices", "--no-specials", "--force")
+# permissions as our umask says, never set-uid; links disarmed until they have been looked at
+_DOWN = ("-rltE", "--no-devices", "--no-specials", "--munge-links", "--chmod=Du+rwx,Fu+rw")
+
+
+async def upload(
+    conn: SshConnection,
+    base: Path,
+    dest: str,
+    *,
+    files: Sequence[bytes] | None = None,
+    mirror: bool = False,
+    on_progress: OnProgress | None = None,
+    method: Method = "auto",
+) -> Transfer:
+    """Send ``files`` (relative to ``base``; None: everything under it) into ``dest``.
+
+    ``dest`` is relative to the remote's home and is made. ``mirror`` deletes there what was not sent.
+    A named directory is made without its content. Raises ``TransferFailed``, ``SshDropped``,
+    ``SshTimeout``. Cancelling the task stops it; the same call again goes on from there.
+    """
+    meter = Meter(on_progress)
+    if not base.is_dir():
+        raise TransferFailed(f"{base} is not a directory.", hint="Nothing was sent.")
+    listing, names, skipped = await asyncio.to_thread(_local_plan, base, files)
+    for name in names:
+        if listing[name].kind == "f":
+            meter.bytes_total += listing[name].size
+            meter.files_total += 1
+    use_rsync = await _prepare(conn, dest, method)
+    extras: list[bytes] = []
+    there: dict[bytes, Entry] | None = None
+    if not use_rsync or (mirror and files is not None):
+        there = await remote_listing(conn, dest)
+        extras = _extras(there, listing, mirror)
+    if extras:
+        await _remove(conn, dest, extras)
+    if use_rsync:
+        try:
+            size, count = await _rsync_up(conn, base, dest, None if files is None else names, mirror, meter)
+            return _done(meter, size, count, "rsync", skipped)
+        except RsyncUnusable as error:
+            _give_up_on_rsync(conn, method, error)
+            there = await remote_listing(conn, dest)
+            await _remove(conn, dest, _extras(there, listing, mirror))
+    assert there is not None
+    changed = [name for name in names if _differs(listing[name], there.get(name))]
+    _count_present(meter, listing, set(names) - set(changed))
+    size, count, left_out = await tarstream.send(conn, base, dest, changed, meter)
+    return _done(meter, size, count, "tar", skipped + left_out)
+
+
+async def download(
+    conn: SshConnection,
+    src: str,
+    dest: Path,
+    *,
+    exclude: Sequence[str] = (),
+    max_bytes: int = 0,
+    on_progress: OnProgress | None = None,
+    method: Method = "auto",
+) -> Transfer:
+    """Bring what is under ``src`` (relative to the remote's home) into the folder ``dest``.
+
+    ``exclude``: see ``listing.excluder``. Nothing is deleted here. ``max_bytes`` > 0: ``TransferFailed``
+    when there is more, and enforced against a remote that lies about it. Raises as ``upload`` does.
+    A directory that is not there counts as an empty one.
+    """
+    meter = Meter(on_progress)
+    there = await remote_listing(conn, src)
+    excluded = excluder(exclude)
+    wanted = {name: entry for name, entry in there.items() if not excluded(name)}
+    plain = [entry for entry in wanted.values() if entry.kind == "f"]
+    meter.bytes_total, meter.files_total = sum(entry.size for entry in plain), len(plain)
+    if max_bytes and meter.bytes_total > max_bytes:
+        raise TransferFailed(
+            f"There are {meter.bytes_total} bytes to fetch, more than the {max_bytes} allowed.",
+            hint="Raise the limit, or leave something out.",
+        )
+    if len(wanted) > _MAX_FILES:
+        raise TransferFailed(f"There are more than {_MAX_FILES} files to fetch.", hint="Pack them first.")
+    skipped = [f"{printable(n)}: not a file" for n, entry in wanted.items() if entry.kind == "x"][:1000]
+    folder = Folder(dest)
+    try:
+        if not wanted:
+            return _done(meter, 0, 0, "none", skipped)
+        if await _prepare(conn, src, method):
+            try:
+                size, count = await _rsync_down(conn, src, dest, folder, exclude, max_bytes, meter)
+                removed = await asyncio.to_thread(folder.mend_links)
+                skipped += [f"{printable(name)}: a link that leads out of the folder" for name in removed]
+                return _done(meter, size, count, "rsync", skipped)
+            except RsyncUnusable as error:
+                _give_up_on_rsync(conn, method, error)
+            finally:
+                # also when it was cut short: nothing disarmed is left lying
+                await asyncio.shield(asyncio.to_thread(folder.mend_links))
+        here = await asyncio.to_thread(local_listing, dest)
+        needed = [n for n, e in wanted.items() if e.kind in "fdl" and _differs(e, here.get(n))]
+        _count_present(meter, wanted, {n for n in wanted if n not in set(needed)})
+        if not needed:
+            return _done(meter, 0, 0, "tar", skipped)
+        size, count, refused = await tarstream.receive(conn, src, folder, needed, meter, max_bytes)
+        return _done(meter, size, count, "tar", skipped + refused)
+    finally:
+        folder.close()
+
+
+def _local_plan(
+    base: Path, files: Sequence[bytes] | None
+) -> tuple[dict[bytes, Entry], list[bytes], list[str]]:
+    if files is None:
+        listing = local_listing(base)
+    else:
+        listing = {}
+        root = bytes(base) + b"/"
+        for name in dict.fromkeys(files):
+            if not safe_name(name):
+                raise TransferFailed(
+                    f"{printable(name)} is not a name below {base}.", hint="Nothing was sent."
+                )
+            entry = local_entry(root + name)
+            if entry is not None:
+                listing[name] = entry
+    gone = [] if files is None else [f"{printable(n)}: gone" for n in files if n not in listing]
+    skipped = gone + [f"{printable(n)}: not a file" for n, e in listing.items() if e.kind == "x"]
+    return listing, sorted(n for n, e in listing.items() if e.kind != "x"), skipped
+
+
+async def _prepare(conn: SshConnection, path: str, method: Method) -> bool:
+    """Make the directory, and find out whether rsync can be used."""
+    command = (
+        f"mkdir -p -- {shlex.quote(remote_path(path))} && (command -v rsync >/dev/null && echo has-rsync; :)"
+    )
+    done = await conn.run(command)
+    if done.exit_status != 0:
+        words = one_line(done.stderr.decode("utf-8", "replace")) or f"status {done.exit_status}"
+        raise TransferFailed(f"The directory cannot be made on {conn.address}: {words}.")
+    if method == "tar":
+        return False
+    can = b"has-rsync" in done.stdout and rsync_here() and conn.openssh.usable
+    if not can and method == "rsync":
+        raise TransferFailed("rsync or ssh is missing, here or on the remote.", hint="Install both.")
+    return can and (method == "rsync" or not conn.facts.get("rsync unusable"))
+
+
+def _give_up_on_rsync(conn: SshConnection, method: Method, error: RsyncUnusable) -> None:
+    if method == "rsync":
+        raise TransferFailed(f"rsync does not work with {conn.address}: {one_line(str(error))}.") from error
+    conn.facts["rsync unusable"] = True
+
+
+async def _rsync_up(
+    conn: SshConnection, base: Path, dest: str, names: Sequence[bytes] | None, mirror: bool, meter: Meter
+) -> tuple[int, int]:
+    options = [*_UP, *(["--ignore-missing-args"] if names is not None else [])]
+    if mirror and names is None:
+        options.append("--delete")
+    if names is not None:
+        options.append("--no-recursive")
+
+    async def attempt() -> tuple[int, int, int]:
+        return await run_rsync(conn, options, base=base, remote=dest, upload=True, files=names, meter=meter)
+
+    return await _with_one_repeat(attempt)
+
+
+async def _rsync_down(
+    conn: SshConnection,
+    src: str,
+    dest: Path,
+    folder: Folder,
+    exclude: Sequence[str],
+    max_bytes: int,
+    meter: Meter,
+) -> tuple[int, int]:
+    options = list(_DOWN)
+    for pattern in exclude:
+        bare = pattern.strip("/")
+        anchored = "/" in bare or pattern.startswith("/")
+        options.append(f"--exclude={'/' if anchored else ''}{bare}")
+    before, _ = await asyncio.to_thread(folder.usage)
+    free = shutil.disk_usage(dest).free
+
+    def watch() -> str:
+        size, count = folder.usage()
+        if max_bytes and size > before + max_bytes:
+            return f"The remote sends more than the {max_bytes} bytes allowed."
+        if size - before > max(meter.bytes_total, 1 << 30) * 2 and size - before > free:
+            return "The remote sends more than it has, and more than fits here."
+        return "The remote sends too many files." if count > 2 * _MAX_FILES else ""
+
+    async def attempt() -> tuple[int, int, int]:
+        return await run_rsync(
+            conn,
+            options,
+            base=dest,
+            remote=src,
+            upload=False,
+            files=None,
+            meter=meter,
+            max_file=max_bytes,
+            watch=watch,
+        )
+
+    size, count = await _with_one_repeat(attempt)
+    if reason := await asyncio.to_thread(watch):
+        raise TransferFailed(reason)
+    return size, count
+
+
+async def _with_one_repeat(attempt: Callable[[], Awaitable[tuple[int, int, int]]]) -> tuple[int, int]:
+    """Files that vanish while being read are usual at a running job: one more look, then it is so."""
+    size = count = 0
+    for last in (False, True):
+        status, more, files = await attempt()
+        size, count = size + more, count + files
+        if status != VANISHED or last:
+            break
+    return size, count
+
+
+def _differs(wanted: Entry, there: Entry | None) -> bool:
+    if there is None or there.kind != wanted.kind:
+        return True
+    if wanted.kind == "l":
+        # a link's target is not listed: links are small, send them
+        return True
+    return wanted.kind == "f" and (wanted.size, wanted.mtime) != (there.size, there.mtime)
+
+
+def _extras(there: dict[bytes, Entry], listing: dict[bytes, Entry], mirror: bool) -> list[bytes]:
+    """What must go from the remote: with ``mirror`` all that was not sent, else only what is in the way
+    (a directory where a file comes, or the other way round). The topmost of each tree."""
+    kept = set(listing)
+    for name in listing:
+        while b"/" in name:
+            name = name.rpartition(b"/")[0]
+            if name in kept and name not in listing:
+                break
+            kept.add(name)
+    gone: set[bytes] = set()
+    for name in sorted(there):
+        if any(parent in gone for parent in _parents(name)):
+            continue
+        is_parent = name in kept and name not in listing
+        wants_directory = is_parent or (name in listing and listing[name].kind == "d")
+        in_the_way = name in kept and (there[name].kind == "d") != wants_directory
+        if in_the_way or (mirror and name not in kept):
+            gone.add(name)
+    return sorted(gone)
+
+
+def _parents(name: bytes) -> list[bytes]:
+    parts = name.split(b"/")
+    return [b"/".join(parts[:end]) for end in range(1, len(parts))]
+
+
+async def _remove(conn: SshConnection, dest: str, names: Sequence[bytes]) -> None:
+    if not names:
+        return
+    command = f"cd -- {shlex.quote(remote_path(dest))} && xargs -0 rm -rf --"
+    data = b"".join(b"./" + name + b"\0" for name in names)
+    done = await conn.run(command, input=data, timeout=600)
+    if done.exit_status != 0:
+        words = one_line(done.stderr.decode("utf-8", "replace")) or f"status {done.exit_status}"
+        raise TransferFailed(f"Old files on {conn.address} cannot be removed: {words}.")
+
+
+def _count_present(meter: Meter, listing: dict[bytes, Entry], present: set[bytes]) -> None:
+    for name in present:
+        if listing[name].kind == "f":
+            meter.bytes_done += listing[name].size
+            meter.files_done += 1
+    meter.tell()
+
+
+def _done(meter: Meter, size: int, count: int, how: str, skipped: list[str]) -> Transfer:
+    meter.finish()
+    return Transfer(bytes=size, files=count, seconds=meter.seconds, how=how, skipped=skipped)
