@@ -78,35 +78,63 @@ def _rule(line: bytes) -> tuple[re.Pattern[bytes], bool, bool] | None:
     return re.compile(prefix + _regex(line), re.DOTALL), directories_only, negated
 
 
+_STAR = b"[^/]*"
+_DEEP = b"(?:.*/)?"
+
+
 def _regex(pattern: bytes) -> bytes:
-    out, i, n = b"", 0, len(pattern)
+    return _joined(_pieces(pattern))
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    """The pieces as one expression. Between two stars the first fit is as good as any other, so it is
+    made final (an atomic group): many stars do not take for ever."""
+    out, i = b"", 0
+    while i < len(pieces):
+        if pieces[i] is not _STAR:
+            out, i = out + pieces[i], i + 1
+            continue
+        end = next((k for k in range(i + 1, len(pieces)) if pieces[k] in (_STAR, _DEEP)), len(pieces))
+        fixed = b"".join(pieces[i + 1 : end])
+        if end < len(pieces) and pieces[end] is _STAR:
+            out += b"(?>[^/]*?" + fixed + b")"
+        else:
+            out += _STAR + fixed
+        i = end
+    return out
+
+
+def _pieces(pattern: bytes) -> list[bytes]:
+    """One expression per piece; stars and ``**/`` are the very objects ``_STAR`` and ``_DEEP``."""
+    out: list[bytes] = []
+    i, n = 0, len(pattern)
     while i < n:
-        if pattern.startswith(b"**/", i) and (i == 0 or pattern[i - 1 : i] == b"/"):
-            out, i = out + b"(?:.*/)?", i + 3
+        start = i == 0 or pattern[i - 1 : i] == b"/"
+        if start and pattern.startswith(b"**/", i):
+            if not out or out[-1] is not _DEEP:
+                out.append(_DEEP)
+            i += 3
             continue
-        if pattern[i:] == b"**" and (i == 0 or pattern[i - 1 : i] == b"/"):
-            out, i = out + b".+", n
-            continue
+        if start and pattern[i:] == b"**":
+            out.append(b".+")
+            break
         char = pattern[i : i + 1]
         i += 1
         if char == b"*":
-            if not out.endswith(b"[^/]*"):  # a row of stars is one: no regex that takes for ever
-                out += b"[^/]*"
+            if not out or out[-1] is not _STAR:  # a row of stars is one
+                out.append(_STAR)
         elif char == b"?":
-            out += b"[^/]"
+            out.append(b"[^/]")
         elif char == b"\\" and i < n:
-            out += re.escape(pattern[i : i + 1])
+            out.append(re.escape(pattern[i : i + 1]))
             i += 1
         elif char == b"[":
             closed = pattern.find(b"]", i + (2 if pattern[i : i + 1] in (b"!", b"^") else 1))
-            inner = pattern[i:closed] if closed > 0 else b""
-            piece = _char_class(inner)
-            if piece is None:
-                out += rb"\["
-            else:
-                out, i = out + piece, closed + 1
+            piece = _char_class(pattern[i:closed]) if closed > 0 else None
+            out.append(rb"\[" if piece is None else piece)
+            i = i if piece is None else closed + 1
         else:
-            out += re.escape(char)
+            out.append(re.escape(char))
     return out
 
 

@@ -1,8 +1,9 @@
 """Freezing a project's code: every file is copied by content while nothing about it changes."""
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from choline_tui.codestate.frozen import write_manifest
@@ -84,6 +85,24 @@ def capture(
     )
 
 
+class _Gone(Exception):
+    """The file is not there any more."""
+
+
+@contextlib.contextmanager
+def _reading(path: bytes) -> Iterator[None]:
+    """Tells trouble with the project's file from trouble with our store."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise _Gone from None
+    except OSError as error:
+        raise ProjectError(
+            f"cannot read {os.fsdecode(path)!r}: {error.strerror}",
+            hint="Correct its permissions, or leave it out: name it in 'exclude'.",
+        ) from None
+
+
 class _Freezer:
     def __init__(self, top: bytes, store: Objects) -> None:
         self.top, self.store = top, store
@@ -97,8 +116,9 @@ class _Freezer:
                     return self._link(path)
                 if stat.S_ISREG(seen.st_mode) and self._file(path):
                     return None
-                seen = os.lstat(os.path.join(self.top, path))
-            except (FileNotFoundError, NotADirectoryError):
+                with _reading(path):
+                    seen = os.lstat(os.path.join(self.top, path))
+            except _Gone:
                 return None  # deleted since it was listed: not there is what it is now
         raise ProjectError(
             f"{os.fsdecode(path)!r} changes while it is copied",
@@ -106,7 +126,8 @@ class _Freezer:
         )
 
     def _link(self, path: bytes) -> None:
-        target = os.readlink(os.path.join(self.top, path))
+        with _reading(path):
+            target = os.readlink(os.path.join(self.top, path))
         end = os.path.normpath(os.path.join(os.path.dirname(path), target))
         if os.path.isabs(target) or end == b".." or end.startswith(b"../"):
             self.links_out.append(
@@ -118,15 +139,11 @@ class _Freezer:
     def _file(self, path: bytes) -> bool:
         """Copy one file; False when it was not the same before and after."""
         name = os.path.join(self.top, path)
-        try:
-            # O_NONBLOCK: a file that has just become a pipe must not hold us
-            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except (FileNotFoundError, NotADirectoryError):
-            raise
-        except OSError as error:
+        with _reading(path):
             if os.path.islink(name):
                 return False
-            raise self._unreadable(path, error) from None
+            # O_NONBLOCK: a file that has just become a pipe must not hold us
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
@@ -144,13 +161,6 @@ class _Freezer:
             )
         )
         return True
-
-    @staticmethod
-    def _unreadable(path: bytes, error: OSError) -> ProjectError:
-        return ProjectError(
-            f"cannot read {os.fsdecode(path)!r}: {error.strerror}",
-            hint="Correct its permissions, or leave it out: name it in 'exclude'.",
-        )
 
 
 def _mark(seen: os.stat_result) -> tuple[int, int, int]:
