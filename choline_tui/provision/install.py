@@ -18,8 +18,8 @@ __all__ = ["MARK", "Program", "program"]
 
 MARK = "# choline-supervisor"
 PACKAGES = ("kernel", "remote")
-AT_HOME = frozenset({"kernel/session.py", "kernel/clock.py"})
-"""Modules of the kernel that only home uses; they would make every start slower."""
+AT_HOME = frozenset(f"kernel/{name}.py" for name in ("clock", "guard", "nvidia_smi", "secret", "session"))
+"""Modules of the kernel that only home uses."""
 
 _MAIN = "import sys\nfrom choline_tui.remote.main import main\nsys.exit(main({version!r}))\n"
 
