@@ -40,6 +40,7 @@ async def _read_once(calls: Calls) -> tuple[Instance, ...]:
     found: dict[int, Instance] = {}
     tokens: set[str] = set()
     token: str | None = None
+    first_total: int | None = None
     for _ in range(MAX_PAGES):
         params = {
             "select_filters": "{}",
@@ -50,6 +51,9 @@ async def _read_once(calls: Calls) -> tuple[Instance, ...]:
             params["after_token"] = token
         body = await calls.repeat("listing", "GET", "/api/v1/instances/", params=params)
         rows, total, following = _page(body)
+        first_total = total if first_total is None else first_total
+        if total != first_total:
+            raise _Shifted(f"the market's listing had {first_total} contracts, then {total}")
         for row in rows:
             instance = salvage(Instance, row, vital=VITAL)
             if instance is None:
