@@ -27,7 +27,7 @@ class Hub:
     def __init__(self) -> None:
         self._listeners: dict[asyncio.Queue[News], str | None] = {}
 
-    def publish(self, topic: str, run: str | None = None, **data: Any) -> None:
+    def publish(self, topic: str, run: str | None = None, /, **data: Any) -> None:
         if not self._listeners:
             return
         news = News(topic, run, data)

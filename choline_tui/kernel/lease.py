@@ -8,6 +8,9 @@ The table (design, rule 4; "billed" is a rented machine that can stop or destroy
     grace_s since the last job    no, not held     yes / no      destroy / stop (billed), nothing (own)
     less                          any              any           nothing
 
+A machine that was started again with an old lease was started for a reason: home gets ``RESTARTED_S``
+from then on to come for what is on its disk, before the table holds again.
+
 Without any lease nothing is decided here: the guard's deadline covers that time.
 """
 
@@ -16,8 +19,9 @@ from typing import Optional
 
 from choline_tui.kernel.protocol import Lease
 
-__all__ = ["DESTROY", "END_JOBS", "NOTHING", "STOP", "Decision", "LeaseRecord", "age", "decide"]
+__all__ = ["DESTROY", "END_JOBS", "NOTHING", "RESTARTED_S", "STOP", "Decision", "LeaseRecord", "age", "decide"]
 
+RESTARTED_S = 1800.0
 NOTHING, END_JOBS, STOP, DESTROY = "nothing", "end_jobs", "stop", "destroy"
 
 
@@ -61,11 +65,15 @@ def decide(
     live_jobs: int,
     since_last_end_s: Optional[float],
     billed: bool,
+    started_s: Optional[float] = None,
 ) -> Decision:
     """``age_s``: since the lease came. ``since_last_end_s``: since the last job ended; None: there was
-    none. ``live_jobs`` counts jobs that wait, too."""
+    none. ``live_jobs`` counts jobs that wait, too. ``started_s``: since the supervisor started, which is
+    when its machine did, if not sooner."""
     if lease is None:
         return Decision(NOTHING)
+    if started_s is not None and started_s < min(age_s, RESTARTED_S):
+        return Decision(NOTHING, in_s=RESTARTED_S - started_s)
     end = DESTROY if lease.safe else STOP
     lease_left = lease.seconds - age_s
     if lease_left <= 0:

@@ -12,7 +12,7 @@ from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.run import Plan, Rental, Run
 from choline_tui.places.base import Abilities, Listing
 from choline_tui.vast.client import VastClient
-from choline_tui.vast.requests import RentRequest
+from choline_tui.vast.types import RentRequest
 
 __all__ = ["Connect", "VastPlace"]
 

@@ -4,6 +4,7 @@ from choline_tui.kernel.lease import (
     DESTROY,
     END_JOBS,
     NOTHING,
+    RESTARTED_S,
     STOP,
     Decision,
     LeaseRecord,
@@ -82,3 +83,18 @@ def test_age_survives_clocks_that_jump(
     held: LeaseRecord, wall: float, boot: float | None, boot_id: str, expected: float
 ) -> None:
     assert age(held, wall=wall, boot=boot, boot_id=boot_id) == expected
+
+
+def test_a_machine_started_again_waits_for_home_before_it_obeys_an_old_lease() -> None:
+    lease = Lease(seconds=3600, grace_s=600)
+    old = {"age_s": 90_000.0, "live_jobs": 0, "since_last_end_s": 80_000.0, "billed": True}
+    assert decide(lease, **old).action == STOP
+    waiting = decide(lease, **old, started_s=60.0)
+    assert waiting.action == NOTHING and waiting.in_s == RESTARTED_S - 60
+    assert decide(lease, **old, started_s=RESTARTED_S).action == STOP
+
+
+def test_a_lease_that_came_after_the_start_is_obeyed() -> None:
+    lease = Lease(seconds=100, grace_s=600)
+    got = decide(lease, age_s=101, live_jobs=1, since_last_end_s=None, billed=True, started_s=200.0)
+    assert got.action == END_JOBS
