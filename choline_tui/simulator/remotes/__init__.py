@@ -6,7 +6,9 @@
 Both implement ``simulator.backend.RemoteBackend``.
 """
 
-from choline_tui.simulator.remotes.modelled import Job, JobModel, ModelledBackend
+from choline_tui.simulator.remotes.job_model import JobModel
+from choline_tui.simulator.remotes.modelled import Execution, ModelledBackend
+from choline_tui.simulator.remotes.modelled_session import ModelledSession
 from choline_tui.simulator.remotes.process import ProcessBackend
 
-__all__ = ["Job", "JobModel", "ModelledBackend", "ProcessBackend"]
+__all__ = ["Execution", "JobModel", "ModelledBackend", "ModelledSession", "ProcessBackend"]

@@ -49,8 +49,47 @@ class _Running:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     info: int | None
-    """a pipe on which bubblewrap said which process is the container's first"""
+    """a pipe on which bubblewrap says which process is the container's first"""
+    first: int | None = None
+    """that process as a pidfd: when it has ended, the kernel has ended all others of its namespace.
+    Bubblewrap itself ends a little earlier."""
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def note_first(self) -> None:
+        """To be called while the container surely lives: a number may name another process later."""
+        if self.info is None or self.first is not None:
+            return
+        os.set_blocking(self.info, False)
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            self.first = os.pidfd_open(int(json.loads(os.read(self.info, 4096))["child-pid"]))
+
+    def kill(self) -> None:
+        """Somebody inside holds up the server: end the container from outside."""
+        if self.first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.first, signal.SIGKILL)
+        elif self.launcher.returncode is None:
+            # ``boot`` kills everything below it; bubblewrap passes its own end on
+            self.launcher.send_signal(signal.SIGTERM)
+
+    async def ended(self) -> None:
+        """Wait until no process of the container is left."""
+        await self.launcher.wait()
+        if self.first is None:
+            return
+        loop = asyncio.get_running_loop()
+        gone = asyncio.Event()
+        loop.add_reader(self.first, gone.set)
+        try:
+            await gone.wait()
+        finally:
+            loop.remove_reader(self.first)
+
+    def release(self) -> None:
+        for fd in (self.info, self.first):
+            if fd is not None:
+                os.close(fd)
+        self.info = self.first = None
 
     async def ask(self, **request: Any) -> None:
         async with self.asking:
@@ -185,6 +224,7 @@ class ProcessBackend:
         try:
             async with asyncio.timeout(START_LIMIT):
                 remote.port = int(_answer(await self._configure(remote))["port"])
+            remote.running.note_first()
         except BaseException as exc:
             await self._end(remote)
             if isinstance(exc, TimeoutError):
@@ -365,30 +405,18 @@ class ProcessBackend:
         running, remote.running = remote.running, None
         if running is None:
             return
+        running.note_first()
         running.writer.close()
         try:
             # the container's server ends at this end of file, and its first process with it
             async with asyncio.timeout(STOP_LIMIT):
-                await running.launcher.wait()
+                await running.ended()
         except (TimeoutError, asyncio.CancelledError) as exc:
-            self._kill(running)
-            await running.launcher.wait()
+            running.kill()
+            await running.ended()
             if isinstance(exc, asyncio.CancelledError):
                 raise
         finally:
             with contextlib.suppress(OSError):
                 await running.writer.wait_closed()
-            if running.info is not None:
-                os.close(running.info)
-
-    def _kill(self, running: _Running) -> None:
-        """Somebody inside holds up the server: kill the container's first process from outside."""
-        if running.info is None:
-            running.launcher.send_signal(signal.SIGTERM)  # ``boot`` kills everything below it
-            return
-        first = running.launcher.pid
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            os.set_blocking(running.info, False)
-            first = int(json.loads(os.read(running.info, 4096))["child-pid"])
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(first, signal.SIGKILL)
+            running.release()
