@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import subprocess
 import sys
@@ -15,16 +14,12 @@ from choline_tui.config.paths import Paths
 from choline_tui.kernel.errors import EngineError
 from choline_tui.secrets import find_key
 from choline_tui.services.connection import Connection
+from choline_tui.services.identity import fingerprint
 
 __all__ = ["connect", "fingerprint", "market", "start_process"]
 
 START_WITHIN = 20.0
 POLL = 0.02
-
-
-def fingerprint(key: str) -> str:
-    """Tells keys apart without telling anything of them."""
-    return hashlib.sha256(b"choline key " + key.encode()).hexdigest()[:12] if key else ""
 
 
 def market(paths: Paths, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -1,0 +1,75 @@
+"""The plan card: everything that is decided, before anything is spent."""
+
+from typing import TYPE_CHECKING
+
+from choline_tui.cli.output import Output, clean, dollars, number, pad, size, span
+
+if TYPE_CHECKING:
+    from choline_tui.model.request import PlanCard
+
+__all__ = ["card_lines", "print_card"]
+
+WIDE = 11
+
+
+def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
+    """(name, inert text) in order; names of warnings are ``!``."""
+    plan, disk = card.plan, f"{card.plan.disk_gb:g} GB disk"
+    rows: list[tuple[str, str]] = []
+    offer = card.offer
+    if offer is not None:
+        where = ", ".join(
+            filter(
+                None,
+                (
+                    f"{number(offer.get('num_gpus'))}x {clean(offer.get('gpu_name') or 'unknown GPU', 40)}",
+                    clean(offer.get("geolocation"), 40),
+                    f"offer {number(offer.get('id'))}",
+                    f"machine {number(offer.get('machine_id'))}",
+                ),
+            )
+        )
+        rows.append(("offer", where))
+        rows.append(("price", f"{dollars(card.price)}/h with {disk}, {plan.type}"))
+    if plan.type == "interruptible":
+        rows.append(("bid", f"{dollars(card.bid)}/h; somebody who bids more ends it"))
+    count = f"{'' if card.complete else '>= '}{card.offers} of {card.offers_seen} offers seen"
+    rows.append(("cap", f"{dollars(plan.cap)}/h with {disk}; nothing dearer is rented ({count} fit)"))
+    rows.append(("at most", f"{dollars(plan.cap * plan.max_life_s / 3600, 2)} in {span(plan.max_life_s)}"))
+    rows.append(("image", clean(plan.image)))
+    rows.append(("command", clean(plan.command, 400)))
+    if plan.setup:
+        rows.append(("setup", clean(plan.setup, 400)))
+    if plan.env:
+        rows.append(("variables", ", ".join(clean(name, 60) for name in sorted(plan.env))))
+    if plan.ports:
+        rows.append(("ports", ", ".join(clean(p, 40) for p in plan.ports)))
+    code = "no commit"
+    if card.commit:
+        dirty = f", {card.dirty} changed" if card.dirty else ", clean"
+        code = f"{clean(card.commit, 12)[:8]} {clean(card.branch, 60)}{dirty}"
+    data = f"; {size(card.data_bytes)} of data" if card.data_bytes else ""
+    rows.append(("sends", f"{card.files} files, {size(card.bytes)} ({code}){data}"))
+    rows.append(("results", clean(plan.results_into, 1000)))
+    if plan.keep_s:
+        rows.append(("keeps", f"the machine for {span(plan.keep_s)} after the run: it bills"))
+    day = f" (the disk alone: {dollars(card.disk_per_day, 2)} a day)" if card.disk_per_day is not None else ""
+    if card.when_unreachable:
+        rows.append(("if home is", f"not reachable: {clean(card.when_unreachable, 600)}{day}"))
+    if card.credit is not None:
+        rows.append(("credit", dollars(card.credit, 2)))
+    rows += [("!", clean(warning, 400)) for warning in card.warnings]
+    return rows
+
+
+def print_card(card: "PlanCard", out: Output, *, err: bool) -> None:
+    """On stderr when stdout is for the log."""
+    show = out.note if err else out.line
+    name = clean(card.plan.name or "run", 100)
+    note = f"  {clean(card.plan.note)}" if card.plan.note else ""
+    show(out.paint(f"Plan: {name}", "bold", err=err) + note)
+    for title, text in card_lines(card):
+        if title == "!":
+            show(f"  ! {text}", "yellow")
+        else:
+            show(f"  {out.paint(pad(title, WIDE), 'dim', err=err)} {text}")

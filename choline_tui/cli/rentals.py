@@ -1,0 +1,153 @@
+"""``choline rentals`` and ``destroy``: everything the account has on the market, and whose it is."""
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from choline_tui.cli.context import Context
+from choline_tui.cli.output import Column, Style, clean, dollars, number, span
+from choline_tui.cli.progress import Screen
+
+if TYPE_CHECKING:
+    from choline_tui.services import Choline
+
+__all__ = ["configure_destroy", "configure_rentals"]
+
+INTERRUPTED = 130
+
+WHOSE: dict[str, tuple[str, Style]] = {"ours": ("●", "green"), "other": ("○", ""), "orphan": ("▲", "red")}
+
+
+def configure_rentals(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "ours: of a run of this home. other: somebody else's, or another home's; choline never touches it.\n"
+        "orphan: it has this home's label, and no run is known for it: 'choline destroy CONTRACT'."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.set_defaults(handler=rentals)
+
+
+def configure_destroy(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "A rental of a live run goes with 'choline stop RUN'. 'choline rentals' lists them all."
+    add = parser.add_argument
+    add("rental", metavar="RENTAL", help="id of a rental, or number of a contract")
+    add("--drop-results", action="store_true", help="although results are not home: they are lost")
+    add("--no-wait", action="store_true", help="return when it has been asked for")
+    add("-y", "--yes", action="store_true", help="do not ask")
+    add("--json", action="store_true", help="one JSON document")
+    parser.set_defaults(handler=destroy)
+
+
+_COLUMNS = (
+    Column("whose", "left"),
+    Column("rental", "left"),
+    Column("contract"),
+    Column("state", "left"),
+    Column("GPU", "left", keep=3, least=8),
+    Column("$/h"),
+    Column("cost", keep=2),
+    Column("for", keep=4),
+    Column("label", "left", keep=6, least=10),
+    Column("what", "left", keep=1, least=12),
+)
+
+
+def rentals(args: argparse.Namespace, context: Context) -> int:
+    rows = context.use(lambda choline: choline.rentals())
+    if args.json:
+        context.out.json(rows)
+        return 0
+    if not rows:
+        context.out.line("Nothing is rented.")
+        return 0
+    now = context.now()
+    context.out.table(_COLUMNS, [_cells(row, now) for row in rows], [_styles(row) for row in rows])
+    trouble = next((r["trouble"] for r in rows if r.get("trouble")), "")
+    if trouble:
+        context.out.note(
+            f"▲ the market's listing could not be had ({clean(trouble)}): others are not shown, these are as "
+            "last known",
+            "red",
+        )
+    orphans = [r for r in rows if r.get("whose") == "orphan"]
+    if orphans:
+        context.out.note(
+            f"▲ {len(orphans)} bill and belong to no run: "
+            + ", ".join(f"choline destroy {number(r.get('contract'))} --drop-results" for r in orphans),
+            "red",
+        )
+    return 0
+
+
+def _cells(row: Mapping[str, Any], now: float) -> list[str]:
+    whose = str(row.get("whose") or "?")
+    since = row.get("since")
+    return [
+        f"{WHOSE.get(whose, ('?', ''))[0]} {clean(whose, 12)}",
+        clean(row.get("rental") or "-", 40),
+        "-" if row.get("contract") is None else number(row.get("contract")),
+        _state(row),
+        clean(row.get("gpu") or "?", 30),
+        number(row.get("price"), 4),
+        dollars(row.get("cost")) if row.get("cost") is not None else "-",
+        span(now - since) if isinstance(since, (int, float)) else "-",
+        clean(row.get("label") or "-", 60),
+        _what(row, now),
+    ]
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    ours, theirs = clean(row.get("state"), 20), clean(row.get("status"), 20)
+    return " / ".join(filter(None, (ours, theirs))) or "unknown"
+
+
+def _what(row: Mapping[str, Any], now: float) -> str:
+    pieces = []
+    keep = row.get("keep_until")
+    if isinstance(keep, (int, float)):
+        pieces.append(f"kept for {span(keep - now)} more")
+    if row.get("whose") == "ours" and row.get("listed") is False:
+        pieces.append("not in the market's listing")
+    if row.get("reason"):
+        pieces.append(clean(row["reason"], 120))
+    if row.get("run") and not row.get("rental"):
+        pieces.append(f"run {clean(row['run'], 40)}")
+    return "; ".join(pieces)
+
+
+def _styles(row: Mapping[str, Any]) -> dict[int, Style]:
+    styles: dict[int, Style] = {0: WHOSE.get(str(row.get("whose")), ("", "red"))[1]}
+    if row.get("state") in ("unknown", "releasing") or row.get("whose") == "orphan":
+        styles[3] = "red"
+    return styles
+
+
+def destroy(args: argparse.Namespace, context: Context) -> int:
+    out = context.out
+    lost = " Results that are not home are LOST." if args.drop_results else ""
+    out.note(f"Destroys {clean(args.rental, 60)} on the market, with its disk.{lost}")
+    if not context.confirm(f"Destroy {clean(args.rental, 60)}?", yes=args.yes, why="destroying a rental"):
+        out.note("Nothing was destroyed.")
+        return INTERRUPTED
+
+    async def work(choline: "Choline") -> dict[str, Any]:
+        answer = await choline.destroy(args.rental, drop_results=args.drop_results)
+        if answer.get("run") and not args.no_wait:
+            screen = Screen(out)
+            async for item in choline.follow(str(answer["run"]), history=False, logs=False, until="gone"):
+                if item.event is not None:
+                    screen.note(clean(item.event.text, 400), "dim")
+        return answer
+
+    try:
+        answer = context.use(work)
+    except KeyboardInterrupt:
+        out.note("\nNo longer waiting; see 'choline rentals'.")
+        return INTERRUPTED
+    if args.json:
+        out.json(answer)
+    elif args.no_wait and answer.get("run"):
+        out.line(f"asked for; 'choline rentals' shows when {clean(args.rental, 60)} is gone")
+    else:
+        out.line(f"{clean(args.rental, 60)} is gone: verified in two complete listings, nothing of it bills")
+    return 0
