@@ -8,6 +8,7 @@ queue of a few blocks. What is unchanged (size and time) is not sent again.
 # ruff: noqa: PTH118
 
 import asyncio
+import contextlib
 import os
 import queue
 import shlex
@@ -214,27 +215,31 @@ async def receive(
                 if line.endswith(_MARK) or not line:
                     break
             while not reader.done() and (block := await process.read(_BLOCK)):
-                await asyncio.to_thread(_put_unless_done, pipe, block, reader)
+                await asyncio.to_thread(_put_unless_done, pipe, block)
                 meter.tell()
             if not reader.done():
-                await asyncio.to_thread(_put_unless_done, pipe, b"", reader)
-                status = await process.wait()
-                # 1: a file changed or went away while it was read (tar(1))
-                if status not in (0, 1, 2):
-                    raise _refused(conn, process, status)
-            return await reader
+                await asyncio.to_thread(_put_unless_done, pipe, b"")
+            got, count, skipped, missing = await reader
+            # what follows the archive's end is padding; more than that is not waited for
+            for _ in range(100):
+                if not await process.read(_BLOCK):
+                    break
+            status = await process.wait()
+            # files that went away meanwhile make GNU tar end with 1 or 2; everything else is a failure
+            if missing and not (status in (1, 2) and b"No such file" in process.stderr):
+                raise _refused(conn, process, status)
+            skipped += [f"{printable(name)}: gone" for name in missing[:1000]]
+            return got, count, skipped
         finally:
             pipe.stop()
             feeder.cancel()
             await asyncio.wait([reader, feeder])
 
 
-def _put_unless_done(pipe: _Pipe, block: bytes, reader: "asyncio.Future[Any]") -> None:
-    try:
+def _put_unless_done(pipe: _Pipe, block: bytes) -> None:
+    # a reader that has seen enough says so in its own result
+    with contextlib.suppress(_Stopped):
         pipe.put(block)
-    except _Stopped:
-        if not reader.done():
-            raise
 
 
 async def _feed(process: RemoteProcess, names: Sequence[bytes]) -> None:
@@ -246,8 +251,9 @@ async def _feed(process: RemoteProcess, names: Sequence[bytes]) -> None:
 
 def _read_archive(
     pipe: _Pipe, folder: Folder, wanted: set[bytes], meter: Meter, max_bytes: int
-) -> tuple[int, int, list[str]]:
+) -> tuple[int, int, list[str], list[bytes]]:
     got = count = 0
+    missing = set(wanted)
     skipped: list[str] = []
     try:
         with tarfile.open(
@@ -262,6 +268,7 @@ def _read_archive(
                 archive.members.clear()
                 name = os.fsencode(info.name)
                 name = name[2:] if name.startswith(b"./") else name
+                missing.discard(name)
                 try:
                     if name not in wanted:
                         raise Refused("was not asked for")
@@ -290,7 +297,7 @@ def _read_archive(
         ) from error
     finally:
         pipe.stop()
-    return got, count, skipped
+    return got, count, skipped, sorted(missing)
 
 
 def _extract(
@@ -320,7 +327,8 @@ def printable(name: bytes) -> str:
 
 
 def _refused(conn: SshConnection, process: RemoteProcess, status: int) -> TransferFailed:
-    words = one_line(process.stderr.decode("utf-8", "replace")) or f"status {status}"
+    words = one_line(process.stderr.decode("utf-8", "replace"))
+    words = words or (f"status {status}" if status else "not all files came")
     return TransferFailed(
         f"The transfer with {conn.address} failed: {words}.",
         hint="The machine needs tar, and enough free space; what arrived is kept.",
