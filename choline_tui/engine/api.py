@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -35,7 +34,8 @@ REFUSED_FOR = 7 * 86400.0
 
 
 class Api:
-    """``identity``: what tells clients which market and key this engine has (url, key fingerprint)."""
+    """``identity``: what tells clients which market and key this engine has (url, key fingerprint).
+    ``ssh_config``: (configuration file, name in it) by which OpenSSH reaches a rental."""
 
     def __init__(
         self,
@@ -44,8 +44,7 @@ class Api:
         paths: Paths,
         environ: Mapping[str, str],
         identity: Mapping[str, str],
-        known_hosts: Callable[[Rental], Path],
-        key_file: Path,
+        ssh_config: Callable[[Rental], tuple[str, str]],
         stop: Callable[[], None],
     ) -> None:
         self.engine = engine
@@ -54,8 +53,7 @@ class Api:
         self.paths = paths
         self.environ = environ
         self.identity = dict(identity)
-        self._known_hosts = known_hosts
-        self._key_file = key_file
+        self._ssh_config = ssh_config
         self._stop = stop
         self._started = self.ctx.clock.time()
 
@@ -85,10 +83,19 @@ class Api:
         asyncio.get_running_loop().call_later(0.05, self._stop)
 
     async def account(self) -> dict[str, Any]:
-        return dataclasses.asdict(await self.place.client.account())
+        return (await self.place.client.account()).model_dump(mode="json")
 
     async def key_check(self) -> dict[str, Any]:
-        return dataclasses.asdict(await self.place.client.key_check())
+        report = await self.place.client.key_check()
+        return {
+            "valid": report.valid,
+            "scopes": dict(report.scopes),
+            "needed": list(report.needed),
+            "missing": list(report.missing),
+            "unneeded": list(report.unneeded),
+            "advice": list(report.advice),
+            "account": report.account.model_dump(mode="json") if report.account else None,
+        }
 
     # --------------------------------------------------------------------------------------- offers
 
@@ -295,13 +302,14 @@ class Api:
         rental = self._reachable(found)
         if rental is None or rental.seen is None or not rental.seen.address:
             raise RemoteError(f"run {found.id} has no machine that answers ({found.state}: {found.reason})")
+        config, target = self._ssh_config(rental)
         host, port, user, _kind = rental.seen.address[0]
         return {
+            "config": config,
+            "target": target,
             "host": host,
             "port": port,
             "user": user,
-            "key": str(self._key_file),
-            "known_hosts": str(self._known_hosts(rental)),
             "directory": run_dir(found.id),
         }
 

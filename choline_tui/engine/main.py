@@ -24,14 +24,16 @@ from choline_tui.engine.offers import OfferBook
 from choline_tui.engine.planning import new_id
 from choline_tui.engine.server import Server
 from choline_tui.kernel.clock import SystemClock
-from choline_tui.kernel.errors import CholineError, VastError
+from choline_tui.kernel.errors import CholineError, ConfigError, RemoteError, VastError
 from choline_tui.kernel.session import Address, Item, RemoteSession
 from choline_tui.model.run import Rental, Run
 from choline_tui.places.base import Listing
 from choline_tui.places.vast import VastPlace
 from choline_tui.provision.session import SshSession
 from choline_tui.secrets import find_key
-from choline_tui.ssh import SshPool, ensure_key
+from choline_tui.ssh.connect import SshPool
+from choline_tui.ssh.keys import ensure_key
+from choline_tui.ssh.openssh import OpenSsh
 from choline_tui.store import Store
 from choline_tui.vast.client import VastClient
 
@@ -90,10 +92,24 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
     fingerprint = (
         hashlib.sha256(b"choline key " + found[0].reveal().encode()).hexdigest()[:12] if found else ""
     )
-    pool = SshPool(key, known_hosts_dir=paths.ssh_dir / "known_hosts", clock=clock)
+    pinned = paths.ssh_dir / "known_hosts"
+    pool = SshPool(key, known_hosts_dir=pinned, clock=clock)
 
     async def connect(rental: Rental, addresses: list[Address]) -> RemoteSession:
         return SshSession(pool, addresses, name=rental.id, host_key=rental.host_key or None)
+
+    def ssh_config(rental: Rental) -> tuple[str, str]:
+        if rental.seen is None or not rental.seen.address:
+            raise RemoteError("the machine has no address yet")
+        openssh = OpenSsh(
+            rental.id, Address(*rental.seen.address[0]), rental.host_key, key.private_path, pinned
+        )
+        if not openssh.usable:
+            raise ConfigError(
+                f"the path {pinned} holds characters that OpenSSH cannot read",
+                hint="Set CHOLINE_HOME to a directory without quotes or backslashes in its name.",
+            )
+        return str(openssh.write()), openssh.target
 
     async with VastClient(found[0] if found else None, base_url=settings.vast.url, clock=clock) as client:
         place = VastPlace(
@@ -136,8 +152,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
             paths,
             environ,
             {"url": settings.vast.url, "key": fingerprint},
-            known_hosts=lambda rental: pool.known_hosts(rental.id),
-            key_file=key.private_path,
+            ssh_config=ssh_config,
             stop=ended.set,
         )
         server = Server(paths.engine_socket, api.methods())

@@ -82,21 +82,18 @@ class Offers:
 class SshAccess:
     """How to reach a run's machine with OpenSSH."""
 
+    config: str
+    """an OpenSSH configuration file of its own, with our key and the pinned host key"""
+    target: str
+    """the machine's name in it"""
     host: str
     port: int
     user: str
-    key: str
-    known_hosts: str
     directory: str
     """the run's directory on it, relative to the user's home"""
 
     def command(self, *words: str, tty: bool = False) -> list[str]:
-        options = [
-            "-F", "/dev/null", "-i", self.key, "-p", str(self.port),
-            "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes",
-            "-o", "IdentitiesOnly=yes", "-o", "ServerAliveInterval=15",
-        ]  # fmt: skip
-        return ["ssh", *options, *(["-t"] if tty else []), f"{self.user}@{self.host}", *words]
+        return ["ssh", "-F", self.config, *(["-t"] if tty else []), self.target, *words]
 
     def shell(self) -> list[str]:
         """An interactive shell in the run's source directory."""
