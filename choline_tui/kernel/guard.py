@@ -53,7 +53,7 @@ case $O in
 esac
 echo $D >deadline.n && mv deadline.n deadline
 cat >guard.sh <<'EOG'
-cd "$1" || exit; echo $$ >pid; U='@URL@/api/v0/instances/'$CONTAINER_ID/; L=0
+cd "$1" || exit; echo $$ >pid; U='@URL@/api/v0/instances/'$CONTAINER_ID/; L=$2
 call() {
 curl -fsS -m 60 -K curlrc -X $1 -d "$2" "$U" ||
 WGETRC=wgetrc wget -qO- -T 60 --method=$1 --body-data="$2" "$U" ||
@@ -76,7 +76,7 @@ done
 EOG
 P=$(cat pid 2>/dev/null); grep -qs guard.sh /proc/${P:-x}/cmdline || {
 R=; command -v nohup >/dev/null && R=nohup; command -v setsid >/dev/null && R=setsid
-$R sh guard.sh "$G" </dev/null >>guard.log 2>&1 & }
+$R sh guard.sh "$G" $D </dev/null >>guard.log 2>&1 & }
 [ -f ../run ] && sh ../run ensure </dev/null >/dev/null 2>&1 &
 )
 fi

@@ -172,6 +172,8 @@ class Lease:
     @classmethod
     def from_wire(cls, data: Any) -> "Lease":
         d = _mapping(data, "lease")
+        if "seconds" not in d:
+            raise ValueError("a lease has no length")
         return cls(
             seconds=_number(d, "seconds"),
             grace_s=_number(d, "grace_s", 1800.0),

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
 from choline_tui.kernel import frames, layout, nvidia_smi
 from choline_tui.kernel import manifest as manifests
@@ -223,7 +223,7 @@ class SshSession:
                     if line:
                         continue  # what a login shell says before our program is there
                     code = await process.wait()
-                    self._no_answer(code, process.stderr, SshDropped)
+                    raise self._no_answer(code, process.stderr, SshDropped)
                 if line.startswith(b'{"error"'):
                     self._answer(1, line, b"")
                 try:
@@ -366,13 +366,13 @@ class SshSession:
             if exit_status == 0:
                 return data
             break
-        self._no_answer(exit_status, stderr, RemoteError)
+        raise self._no_answer(exit_status, stderr, RemoteError)
 
-    def _no_answer(self, exit_status: int, stderr: bytes, cls: type[RemoteError]) -> NoReturn:
+    def _no_answer(self, exit_status: int, stderr: bytes, cls: type[RemoteError]) -> RemoteError:
         words = _words(stderr)
         if exit_status in (2, 126, 127) and snippets.LAUNCHER in words:
-            raise RemoteError("The machine has no supervisor.", hint="It must be prepared first.")
-        raise cls(f"The supervisor's program ended with {exit_status}: {words or 'no words'}")
+            return RemoteError("The machine has no supervisor.", hint="It must be prepared first.")
+        return cls(f"The supervisor's program ended with {exit_status}: {words or 'no words'}")
 
     def _remote_status(self, data: Any) -> RemoteStatus:
         protocol = data.get("protocol") if isinstance(data, dict) else None

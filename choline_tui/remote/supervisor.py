@@ -67,6 +67,7 @@ class Supervisor:
         self._ask_at = 0.0
         self._said = ""
         self._quit = False
+        self._live = 0
 
     def run(self) -> int:
         """Until told to end (TERM), idle on one's own machine, or its folder is gone. Exit status."""
@@ -87,7 +88,9 @@ class Supervisor:
                 next_look = now + LOOK_S
                 if not self._still_ours(held):
                     return 0
+                before = self._live
                 self._look(now)
+                changed = changed or self._live != before
             if now >= next_beat or changed:
                 next_beat, changed = now + BEAT_S, False
                 self._beat()
@@ -266,8 +269,6 @@ class Supervisor:
         self._asking.start()
 
     # heartbeat
-
-    _live = 0
 
     def _beat(self) -> None:
         try:
