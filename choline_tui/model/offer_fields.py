@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from math import isfinite
 from typing import Any
 
 __all__ = ["ALIASES", "FIELDS", "Field", "Kind", "canonical", "driver_number", "similar", "value_of"]
@@ -130,7 +131,7 @@ def _flag(value: Any) -> bool | None:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
-        return value != 0
+        return bool(value) if value in (0, 1) else None
     return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
 
 
@@ -195,7 +196,8 @@ def value_of(field: Field, offer: Any) -> Any:
         return _flag(value)
     if field.kind in (Kind.NUMBER, Kind.WHOLE, Kind.DRIVER):
         try:
-            return float(value)
+            number = float(value)
         except (TypeError, ValueError, OverflowError):
             return None
+        return number if isfinite(number) else None
     return str(value)

@@ -239,7 +239,7 @@ def _value(about: Field, op: Op, raw: str, quoted: bool, column: int) -> Value:
             hint="For example driver_version>=535.86.05",
             column=column,
         )
-    if about.kind is Kind.VERSION and not re.fullmatch(r"\d{1,6}(\.\d{1,6}){0,5}", words):
+    if about.kind is Kind.VERSION and not re.fullmatch(r"\d{1,6}(\.\d{1,6}){0,5}", words, re.ASCII):
         raise QueryError(
             f"{raw[:40]!r} is not a version", hint=f"For example {about.name}>=22.04", column=column
         )
