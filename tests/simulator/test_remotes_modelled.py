@@ -12,6 +12,7 @@ import pytest
 from choline_tui.kernel import guard
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import NotFound, RemoteError, SshDropped, SshRefused, TransferFailed
+from choline_tui.kernel.lease import RESTARTED_S
 from choline_tui.kernel.protocol import Frame, JobSpec, JobStatus, Lease
 from choline_tui.kernel.session import Item, Progress, RemoteSession
 from choline_tui.simulator.backend import Gpu, Launch, RemoteBackend
@@ -415,6 +416,22 @@ def test_a_restart_loses_the_job_and_keeps_the_disk(tmp_path: Path) -> None:
         assert len(w.backend.executions) == 1
 
     virtual(scenario, {"r-1": model})
+
+
+def test_a_machine_started_again_waits_for_home_before_it_obeys_an_old_lease() -> None:
+    async def scenario(w: World) -> None:
+        await w.machine(life=100 * 3600)
+        s = w.backend.session(1)
+        await s.prepare("r", Lease(HOUR))
+        await w.clock.sleep(12 * HOUR)
+        assert [a for _, a, _ in w.asked] == ["stop"]
+        await w.backend.start(1)
+        began = w.since()
+        await w.clock.sleep(HOUR)
+        assert [a for _, a, _ in w.asked] == ["stop", "stop"]
+        assert w.asked[1][2] - began == pytest.approx(RESTARTED_S, abs=1)
+
+    virtual(scenario)
 
 
 def test_thousands_of_hours_take_no_time() -> None:

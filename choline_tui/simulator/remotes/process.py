@@ -17,20 +17,17 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from choline_tui.kernel.errors import NotFound, RemoteError, UsageError
 from choline_tui.simulator.backend import Endpoint, Launch
-from choline_tui.simulator.remotes import isolation, openssh, shims
+from choline_tui.simulator.remotes import disk, isolation, openssh, shims
 from choline_tui.simulator.remotes.isolation import Box, Kind
 
 __all__ = ["ProcessBackend"]
@@ -117,56 +114,6 @@ def _answer(line: bytes) -> dict[str, Any]:
     return data
 
 
-def _host_key(file: Path) -> str:
-    """Make an Ed25519 host key; the public half as an OpenSSH line."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-        PublicFormat,
-    )
-
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(fd, "wb") as f:
-        f.write(private)
-    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-
-
-def _append(file: Path) -> int:
-    return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-
-
-def _tail(file: Path, limit: int) -> str:
-    try:
-        with open(file, "rb") as f:
-            f.seek(max(0, os.fstat(f.fileno()).st_size - limit))
-            return f.read(limit).decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _remove(directory: Path) -> None:
-    """Remove a tree that strangers wrote: no link is followed, unreadable folders are opened first."""
-
-    def again(function: Callable[..., Any], path: str, info: Any) -> None:
-        if isinstance(info[1], FileNotFoundError):
-            return
-        for p in (Path(path).parent, Path(path)):
-            with contextlib.suppress(OSError):
-                if stat.S_ISDIR(p.lstat().st_mode):
-                    p.chmod(0o700)
-        if function in (os.open, os.scandir, os.listdir):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                function(path)
-
-    shutil.rmtree(directory, onerror=again)
-
-
 class ProcessBackend:
     """``simulator.backend.RemoteBackend`` with real processes.
 
@@ -230,7 +177,7 @@ class ProcessBackend:
             if isinstance(exc, TimeoutError):
                 raise RemoteError(f"the container of contract {contract} did not start in time") from exc
             if isinstance(exc, RemoteError):
-                said = _tail(remote.box.server_log, 300).strip()
+                said = disk.tail(remote.box.server_log, 300).strip()
                 raise RemoteError(f"{exc.message}{': ' + said if said else ''}") from exc
             raise
         return Endpoint("127.0.0.1", remote.port)
@@ -244,7 +191,7 @@ class ProcessBackend:
             return
         await self._end(remote)
         self._remotes.pop(contract, None)
-        await asyncio.to_thread(_remove, remote.box.base)
+        await asyncio.to_thread(disk.remove, remote.box.base)
 
     async def authorize(self, contract: int, public_key: str) -> None:
         remote = self._remote(contract)
@@ -256,7 +203,7 @@ class ProcessBackend:
             await remote.running.ask(op="authorize", key=public_key)
 
     def log(self, contract: int) -> str:
-        return _tail(self._remote(contract).box.log, LOG_LIMIT)
+        return disk.tail(self._remote(contract).box.log, LOG_LIMIT)
 
     async def close(self) -> None:
         await asyncio.gather(*(self.destroy(contract) for contract in list(self._remotes)))
@@ -300,10 +247,10 @@ class ProcessBackend:
             raise UsageError(f"remotes cannot live below {self.root}: the path holds one of : and quotes")
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if box.base.exists():  # left by a simulator that was killed
-            _remove(box.base)
+            disk.remove(box.base)
         for directory in (box.base, box.home, box.etc, box.tmp):
             directory.mkdir(mode=0o755)
-        public = _host_key(box.etc / "host_key")
+        public = disk.host_key(box.etc / "host_key")
         (box.etc / "host_key.pub").write_text(public + "\n", encoding="utf-8")
         plain = self.isolation == "plain"
         shims.write_shims(box.bin, launch.gpus, launch.machine_id, refuse=plain)
@@ -334,10 +281,10 @@ class ProcessBackend:
             "-c",
             code,
             str(inside),
-            *(str(Path(p).absolute()) for p in sys.path if p),
+            *(str(Path(p).absolute()) for p in sys.path),
         ]
         fds = [inside] + ([info_in] if info_in is not None else [])
-        log, trouble = _append(remote.box.log), _append(remote.box.server_log)
+        log, trouble = disk.append(remote.box.log), disk.append(remote.box.server_log)
         try:
             launcher = await asyncio.create_subprocess_exec(
                 *isolation.launcher(self.isolation, remote.box, argv, [inside], info_in),
