@@ -12,7 +12,7 @@ from choline_tui.model.run import Event, Outcome, Run
 if TYPE_CHECKING:
     from choline_tui.services import Choline, RunView
 
-__all__ = ["Follower", "ended", "exit_code", "follow_run"]
+__all__ = ["DemoFollower", "Follower", "ended", "exit_code", "follow_run"]
 
 GLYPHS = {
     "succeeded": ("✔", "green"),
@@ -25,8 +25,7 @@ GLYPHS = {
 
 
 class Follower:
-    """``source`` and ``attempt``: only this log ('' and 0: all). ``log_on_stderr``: stdout is for JSON.
-    ``dots``: lines of the log begin with nothing but themselves, so that a pipe gets the log alone."""
+    """``source`` and ``attempt``: only this log ('' and 0: all). ``log_on_stderr``: stdout is for JSON."""
 
     def __init__(
         self,
@@ -50,14 +49,18 @@ class Follower:
         self._log_on_stderr = log_on_stderr
         self._lines: dict[tuple[int, str], PlainLines] = {}
         self._began: float | None = None
+        self._last = ""
         self._now = now
 
     def event(self, event: Event) -> None:
         self.transfers.end()
         if self._began is None:
             self._began = event.at
-        if self._events:
-            self.screen.note(f"{_offset(event.at - self._began)}  {clean(event.text, 400)}", "dim")
+        text = clean(event.text, 400)
+        # a run and its attempt often say the same thing at the same time
+        if self._events and text != self._last:
+            self.screen.note(f"{_offset(event.at - self._began)}  {text}", "dim")
+        self._last = text
 
     def log(self, data: bytes, source: str, attempt: int) -> None:
         if (self._source and source != self._source) or (self._attempt and attempt != self._attempt):
@@ -89,6 +92,24 @@ class Follower:
             self.screen.note(line)
         else:
             self.screen.line(line)
+
+
+class DemoFollower(Follower):
+    """Everything on stdout, each event as a step of the rehearsal."""
+
+    def __init__(self, out: Output, step: Callable[[str], None]) -> None:
+        super().__init__(out)
+        self._step = step
+
+    def event(self, event: Event) -> None:
+        self.transfers.end()
+        text = clean(event.text, 400)
+        if text != self._last:
+            self._step(text)
+        self._last = text
+
+    def _line(self, line: str) -> None:
+        self.screen.line(f"         │ {line}")
 
 
 def _offset(seconds: float) -> str:

@@ -1,5 +1,7 @@
 """The plan card: everything that is decided, before anything is spent."""
 
+import shutil
+import textwrap
 from typing import TYPE_CHECKING
 
 from choline_tui.cli.output import Output, clean, dollars, number, pad, size, span
@@ -65,6 +67,7 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
 def print_card(card: "PlanCard", out: Output, *, err: bool) -> None:
     """On stderr when stdout is for the log."""
     show = out.note if err else out.line
+    wide = max(60, min(110, shutil.get_terminal_size((100, 24)).columns))
     name = clean(card.plan.name or "run", 100)
     note = f"  {clean(card.plan.note)}" if card.plan.note else ""
     show(out.paint(f"Plan: {name}", "bold", err=err) + note)
@@ -72,4 +75,7 @@ def print_card(card: "PlanCard", out: Output, *, err: bool) -> None:
         if title == "!":
             show(f"  ! {text}", "yellow")
         else:
-            show(f"  {out.paint(pad(title, WIDE), 'dim', err=err)} {text}")
+            first, *rest = textwrap.wrap(text, wide - WIDE - 3, break_on_hyphens=False) or [""]
+            show(f"  {out.paint(pad(title, WIDE), 'dim', err=err)} {first}")
+            for line in rest:
+                show(f"  {'':{WIDE}} {line}")

@@ -69,6 +69,8 @@ class Transfers:
         self._began = 0.0
         self._from = 0
         self._drawn = 0.0
+        self._told = False
+        """a line of this transfer was printed in a pipe, so its end is told as well"""
         self.active = False
 
     def show(self, progress: Mapping[str, Any]) -> None:
@@ -77,6 +79,7 @@ class Transfers:
         done, total = _count(progress.get("bytes_done")), _count(progress.get("bytes_total"))
         if what != self._what or done < self._from or not self.active:
             self._what, self._began, self._from, self._drawn = what, now, done, 0.0
+            self._told = False
         ended = total > 0 and done >= total
         self.active = not ended
         every = REDRAW if self._screen.live else EVERY
@@ -85,7 +88,7 @@ class Transfers:
         if not self._screen.live and not ended and not self._drawn:
             self._drawn = now  # a transfer that is over at once needs no lines in a pipe
             return
-        long = self._drawn > 0.0
+        long, self._told = self._told, not ended
         self._drawn = now
         if self._screen.live:
             self._screen.status("" if ended else self._text(progress, done, total, now, bar=True))
