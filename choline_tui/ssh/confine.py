@@ -5,7 +5,6 @@ and a link is made only when it cannot lead outside whatever other links there a
 """
 
 # names are bytes here, which pathlib does not do
-# ruff: noqa: PTH118
 
 import os
 import stat
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from choline_tui.ssh.listing import PARTIAL, safe_name
+from choline_tui.ssh.listing import safe_name
 
 __all__ = ["Folder", "Refused", "link_stays_inside"]
 
@@ -128,40 +127,57 @@ class Folder:
     def mend_links(self) -> list[bytes]:
         """Make the munged links real that stay inside, remove the others; the names removed."""
         removed: list[bytes] = []
-        for here, _, files, handle in os.fwalk(b".", dir_fd=self._root, follow_symlinks=False):
-            depth = here.count(b"/")
-            if PARTIAL in here.split(b"/"):
-                continue
-            # fwalk counts a link to a directory among the directories
-            for name in {*files, *(entry for entry in _ if _is_link(handle, entry))}:
-                if not _is_link(handle, name):
-                    continue
-                target = os.readlink(name, dir_fd=handle)
-                munged = target.startswith(MUNGED)
-                target = target[len(MUNGED) :] if munged else target
-                full = os.path.normpath(os.path.join(here, name))
-                if not link_stays_inside(depth, target):
-                    os.unlink(name, dir_fd=handle)
-                    removed.append(full)
-                elif munged:
-                    self.link(full, target)
+        for full, target in [(name, entry) for name, entry in self._walk() if isinstance(entry, bytes)]:
+            munged = target.startswith(MUNGED)
+            target = target[len(MUNGED) :] if munged else target
+            if not link_stays_inside(full.count(b"/"), target):
+                with self._parent(full) as (parent, last):
+                    os.unlink(last, dir_fd=parent)
+                removed.append(full)
+            elif munged:
+                self.link(full, target)
         return removed
 
     def usage(self) -> tuple[int, int]:
         """Bytes (as the files' sizes say, holes included) and number of files now in the folder."""
-        size = count = 0
-        for _, _, files, handle in os.fwalk(b".", dir_fd=self._root, follow_symlinks=False):
-            for name in files:
-                try:
-                    size += os.lstat(name, dir_fd=handle).st_size
-                except OSError:
-                    continue
-                count += 1
-        return size, count
+        sizes = [entry for _, entry in self._walk(links=False) if isinstance(entry, int)]
+        return sum(sizes), len(sizes)
 
+    def _walk(self, *, links: bool = True) -> Iterator[tuple[bytes, int | bytes]]:
+        """Files with their size, or with ``links`` only the links with their target; none is followed."""
+        waiting = [b""]
+        while waiting:
+            here = waiting.pop()
+            try:
+                handle = self._enter(here)
+            except OSError:
+                continue
+            try:
+                with os.scandir(handle) as entries:
+                    for entry in entries:
+                        last = os.fsencode(entry.name)
+                        try:
+                            if entry.is_dir(follow_symlinks=False):
+                                waiting.append(here + last + b"/")
+                            elif not links:
+                                yield here + last, entry.stat(follow_symlinks=False).st_size
+                            elif entry.is_symlink():
+                                yield here + last, os.readlink(last, dir_fd=handle)
+                        except FileNotFoundError:
+                            continue
+            finally:
+                os.close(handle)
 
-def _is_link(parent: int, name: bytes) -> bool:
-    try:
-        return stat.S_ISLNK(os.lstat(name, dir_fd=parent).st_mode)
-    except OSError:
-        return False
+    def _enter(self, name: bytes) -> int:
+        handle = os.dup(self._root)
+        try:
+            # "." first: a copy of a descriptor shares its position in the directory
+            for part in [b".", *name.split(b"/")]:
+                if part:
+                    below = os.open(part, _DIRECTORY, dir_fd=handle)
+                    os.close(handle)
+                    handle = below
+        except BaseException:
+            os.close(handle)
+            raise
+        return handle

@@ -1,7 +1,7 @@
 """What lies under a directory, here and on the remote: kind, size and time of every path."""
 
 # names are bytes here, which pathlib does not do
-# ruff: noqa: PTH118, PTH208
+# ruff: noqa: PTH118
 
 import os
 import re
@@ -57,9 +57,14 @@ def local_entry(path: bytes) -> Entry | None:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    kinds = ((stat.S_ISREG, "f"), (stat.S_ISDIR, "d"), (stat.S_ISLNK, "l"))
-    kind = next((name for test, name in kinds if test(found.st_mode)), "x")
-    return Entry(kind, found.st_size, int(found.st_mtime))
+    return _entry(found)
+
+
+_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
+
+
+def _entry(found: os.stat_result) -> Entry:
+    return Entry(_KINDS.get(stat.S_IFMT(found.st_mode), "x"), found.st_size, int(found.st_mtime))
 
 
 def local_listing(base: Path) -> dict[bytes, Entry]:
@@ -70,17 +75,21 @@ def local_listing(base: Path) -> dict[bytes, Entry]:
     while waiting:
         here = waiting.pop()
         try:
-            names = os.listdir(os.path.join(root, here))
+            entries = os.scandir(os.path.join(root, here))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        for name in names:
-            path = os.path.join(here, name)
-            entry = local_entry(os.path.join(root, path))
-            if entry is None or name == PARTIAL:
-                continue
-            found[path] = entry
-            if entry.kind == "d":
-                waiting.append(path)
+        with entries:
+            for item in entries:
+                if item.name == PARTIAL:
+                    continue
+                path = here + item.name
+                try:
+                    entry = _entry(item.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    continue
+                found[path] = entry
+                if entry.kind == "d":
+                    waiting.append(path + b"/")
     return found
 
 

@@ -195,14 +195,15 @@ async def _feed(child: Process, files: Sequence[bytes]) -> None:
 
 async def _watch(child: Process, watch: Callable[[], str]) -> str:
     loop = asyncio.get_running_loop()
+    await asyncio.sleep(0.2)
     while True:
         started = loop.time()
         reason = await asyncio.to_thread(watch)
         if reason:
             _signal(child, signal.SIGTERM)
             return reason
-        # a look at many files takes longer: spend a fifth of the time on it at most
-        await asyncio.sleep(max(0.2, 4 * (loop.time() - started)))
+        # a look at many files takes longer: spend a tenth of the time on it at most
+        await asyncio.sleep(max(0.2, 9 * (loop.time() - started)))
 
 
 async def _end(child: Process) -> None:

@@ -104,7 +104,7 @@ async def download(
     A directory that is not there counts as an empty one.
     """
     meter = Meter(on_progress)
-    there = await remote_listing(conn, src)
+    there, use_rsync = await asyncio.gather(remote_listing(conn, src), _prepare(conn, None, method))
     excluded = excluder(exclude)
     wanted = {name: entry for name, entry in there.items() if not excluded(name)}
     plain = [entry for entry in wanted.values() if entry.kind == "f"]
@@ -121,7 +121,7 @@ async def download(
     try:
         if not wanted:
             return _done(meter, 0, 0, "none", skipped)
-        if await _prepare(conn, src, method):
+        if use_rsync:
             try:
                 size, count = await _rsync_down(conn, src, dest, folder, exclude, max_bytes, meter)
                 removed = await asyncio.to_thread(folder.mend_links)
@@ -129,12 +129,13 @@ async def download(
                 return _done(meter, size, count, "rsync", skipped)
             except RsyncUnusable as error:
                 _give_up_on_rsync(conn, method, error)
-            finally:
-                # also when it was cut short: nothing disarmed is left lying
+            except BaseException:
+                # no link that was disarmed on the way is left lying
                 await asyncio.shield(asyncio.to_thread(folder.mend_links))
+                raise
         here = await asyncio.to_thread(local_listing, dest)
         needed = [n for n, e in wanted.items() if e.kind in "fdl" and _differs(e, here.get(n))]
-        _count_present(meter, wanted, {n for n in wanted if n not in set(needed)})
+        _count_present(meter, wanted, set(wanted) - set(needed))
         if not needed:
             return _done(meter, 0, 0, "tar", skipped)
         size, count, refused = await tarstream.receive(conn, src, folder, needed, meter, max_bytes)
@@ -164,18 +165,23 @@ def _local_plan(
     return listing, sorted(n for n, e in listing.items() if e.kind != "x"), skipped
 
 
-async def _prepare(conn: SshConnection, path: str, method: Method) -> bool:
-    """Make the directory, and find out whether rsync can be used."""
-    command = (
-        f"mkdir -p -- {shlex.quote(remote_path(path))} && (command -v rsync >/dev/null && echo has-rsync; :)"
-    )
-    done = await conn.run(command)
+async def _prepare(conn: SshConnection, path: str | None, method: Method) -> bool:
+    """Make the directory if one is given, and tell whether rsync can be used."""
+    if path is None and "has rsync" in conn.facts:
+        return _can_rsync(conn, method)
+    make = f"mkdir -p -- {shlex.quote(remote_path(path))} && " if path is not None else ""
+    done = await conn.run(make + "{ command -v rsync >/dev/null && echo has-rsync; :; }")
     if done.exit_status != 0:
         words = one_line(done.stderr.decode("utf-8", "replace")) or f"status {done.exit_status}"
         raise TransferFailed(f"The directory cannot be made on {conn.address}: {words}.")
+    conn.facts["has rsync"] = b"has-rsync" in done.stdout
+    return _can_rsync(conn, method)
+
+
+def _can_rsync(conn: SshConnection, method: Method) -> bool:
     if method == "tar":
         return False
-    can = b"has-rsync" in done.stdout and rsync_here() and conn.openssh.usable
+    can = conn.facts["has rsync"] and rsync_here() and conn.openssh.usable
     if not can and method == "rsync":
         raise TransferFailed("rsync or ssh is missing, here or on the remote.", hint="Install both.")
     return can and (method == "rsync" or not conn.facts.get("rsync unusable"))

@@ -127,7 +127,7 @@ async def unpack(data: bytes, into: Path, names: list[bytes], max_bytes: int = 0
 
 
 async def test_hostile_archive_writes_nothing_outside(tmp_path: Path) -> None:
-    bad = ["../up", "/abs", "a/../../b", "dev", "hard", "out", "out/through", "ok/..", "unasked"]
+    asked = [b"../up", b"/abs", b"a/../../b", b"dev", b"hard", b"out", b"out/through", b"ok"]
     members = [
         ("../up", tarfile.REGTYPE, "", b"x"),
         ("/abs", tarfile.REGTYPE, "", b"x"),
@@ -140,12 +140,19 @@ async def test_hostile_archive_writes_nothing_outside(tmp_path: Path) -> None:
         ("ok", tarfile.REGTYPE, "", b"fine"),
     ]
     inner = tmp_path / "inner"
-    names = [name.encode() for name in bad if name != "unasked"] + [b"ok"]
-    refused = await unpack(archive(*members), inner, names)
+    refused = await unpack(archive(*members), inner, asked)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["inner"]
     assert (inner / "ok").read_bytes() == b"fine"
     assert (inner / "out" / "through").read_bytes() == b"inside after all"
-    assert {line.split(":")[0] for line in refused} >= {"../up", "/abs", "a/../../b", "dev", "hard", "out"}
+    assert {line.split(":")[0] for line in refused} >= {
+        "../up",
+        "/abs",
+        "a/../../b",
+        "dev",
+        "hard",
+        "out",
+        "unasked",
+    }
 
 
 async def test_a_link_that_is_there_is_never_followed(tmp_path: Path) -> None:
