@@ -1,6 +1,7 @@
 """Against archives, links and listings made to get out of the folder."""
 
 import asyncio
+import errno
 import io
 import os
 import shlex
@@ -39,8 +40,14 @@ def test_no_set_of_links_leads_out(
                 continue
         for here, dirs, files in os.walk(top):
             for entry in dirs + files:
-                # realpath gives up inside a loop, and says where
-                real = os.path.realpath(os.path.join(here, entry))
+                path = os.path.join(here, entry)
+                try:
+                    os.stat(path)
+                except OSError as error:
+                    if error.errno == errno.ELOOP:
+                        # leads nowhere, and realpath answers nonsense
+                        continue
+                real = os.path.realpath(path)
                 assert real == top or real.startswith(top + b"/")
     finally:
         folder.close()
