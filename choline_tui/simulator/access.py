@@ -73,6 +73,11 @@ class Access:
         self._next = 1
         self.main = self._add("account", now, None, key or "")
 
+    @property
+    def named(self) -> bool:
+        """Whether one account key is demanded."""
+        return self._account is not None
+
     def identify(self, request: Request) -> Key | None:
         """The key a request carries; None without one. Raises ``Refusal`` (404) for an unknown one."""
         words = request.header("authorization").split(None, 1)

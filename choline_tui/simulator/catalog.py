@@ -206,6 +206,8 @@ DRIVERS: tuple[Driver, ...] = (
 )
 BLACKWELL_CUDA = 12.8
 """cards of compute capability 10.0 and above need at least this driver generation"""
+TURING_CAP, LAST_BEFORE_TURING = 750, 12.9
+"""CUDA 13 has no support for older cards"""
 
 DISKS: tuple[tuple[str, float], ...] = (
     ("Samsung SSD 980 PRO", 5200.0),

@@ -172,8 +172,7 @@ class Contracts:
         self._paid_gone += contract.paid
         del self._alive[contract.id]
         self.market.use_disk(contract.machine, -contract.order.disk_gb)
-        self.market.release(contract.machine, contract.id)
-        contract.held = False
+        self._release(contract)
         contract.wake.set()
         self._changed()
 
@@ -336,11 +335,19 @@ class Contracts:
         self._changed()
 
     def _let_go(self, c: Contract) -> None:
-        if c.held:
-            self.market.release(c.machine, c.id)
-            c.held = False
+        self._release(c)
         c.current = "stopped"
         c.next = c.intended
+
+    def _release(self, c: Contract) -> None:
+        if not c.held:
+            return
+        self.market.release(c.machine, c.id)
+        c.held = False
+        for other in self._alive.values():
+            # those of ours that wait for these GPUs
+            if other.machine is c.machine:
+                other.wake.set()
 
     def _broken(self, c: Contract, error: Exception) -> None:
         self.faults.append(f"contract {c.id}: {type(error).__name__}: {error}")

@@ -11,8 +11,10 @@ from choline_tui.simulator.catalog import (
     CPUS,
     DISKS,
     DRIVERS,
+    LAST_BEFORE_TURING,
     MODELS,
     PLACES,
+    TURING_CAP,
     Driver,
     Model,
     Place,
@@ -89,7 +91,9 @@ def make_machine(seed: int, index: int) -> Machine:
     unit = min(unit, num_gpus)
     datacenter = model.datacenter and rng.random() < 0.8
     verified = rng.random() < (0.97 if datacenter else 0.82)
-    drivers = [d for d in DRIVERS if model.compute_cap < 1000 or d.cuda >= BLACKWELL_CUDA]
+    oldest = BLACKWELL_CUDA if model.compute_cap >= 1000 else 0.0
+    newest = 99.0 if model.compute_cap >= TURING_CAP else LAST_BEFORE_TURING
+    drivers = [d for d in DRIVERS if oldest <= d.cuda <= newest]
     driver = rng.choices(drivers, [d.weight for d in drivers])[0]
     reliability = min(0.9999, 1 - rng.expovariate(70 if verified else 14))
     reliability = round(max(0.60, reliability), 7)

@@ -17,6 +17,9 @@ T = TypeVar("T")
 START = 1_795_305_600.0
 """Epoch seconds at which virtual time begins, unless told otherwise (2026-11-22 00:00 UTC)."""
 
+RESOLUTION = 1e-6
+"""Seconds; timers closer together than this may run at once."""
+
 
 class Stuck(RuntimeError):
     """Every task waits and no timer is set: something forgot to wake something else."""
@@ -41,12 +44,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         selector.loop = self
         self._now = 0.0
+        # asyncio runs timers due within this; its own 1 ns is lost in a float after some months
+        self._clock_resolution = RESOLUTION
 
     def time(self) -> float:
         return getattr(self, "_now", 0.0)
 
     def advance(self, seconds: float) -> None:
-        self._now += max(seconds, 1e-9)
+        self._now += max(seconds, RESOLUTION)
 
 
 class VirtualClock:
