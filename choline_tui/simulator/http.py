@@ -26,6 +26,7 @@ IDLE_S = 75.0
 REQUEST_S = 30.0
 """and one whose request is not whole after this"""
 CLOSE_S = 3.0
+LINGER_S = 1.0
 
 Handle = Callable[[Request], Awaitable[Response]]
 
@@ -103,6 +104,7 @@ class HttpServer:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 answer = _failure(error.error_status_hint or 400, "invalid_request", "Not a valid request.")
                 await self._send(connection, writer, answer, close=True)
+                await self._linger(reader, writer)
             return False
         if request is None:
             return False
@@ -110,6 +112,7 @@ class HttpServer:
         try:
             if isinstance(request, Response):
                 await self._send(connection, writer, request, close=True)
+                await self._linger(reader, writer)
                 return False
             try:
                 answer = await self._handle(request)
@@ -152,6 +155,16 @@ class HttpServer:
             else:
                 # closed, or paused by a pipelined request whose turn has not come
                 return None
+
+    @staticmethod
+    async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read what the caller still sends for a moment: closing on it would take our answer from him."""
+        writer.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                left = 4 * MAX_BODY
+                while left > 0 and (data := await reader.read(65_536)):
+                    left -= len(data)
 
     @staticmethod
     async def _send(
