@@ -19,7 +19,17 @@ from typing import Optional
 
 from choline_tui.kernel.protocol import Lease
 
-__all__ = ["DESTROY", "END_JOBS", "NOTHING", "RESTARTED_S", "STOP", "Decision", "LeaseRecord", "age", "decide"]
+__all__ = [
+    "DESTROY",
+    "END_JOBS",
+    "NOTHING",
+    "RESTARTED_S",
+    "STOP",
+    "Decision",
+    "LeaseRecord",
+    "age",
+    "decide",
+]
 
 RESTARTED_S = 1800.0
 NOTHING, END_JOBS, STOP, DESTROY = "nothing", "end_jobs", "stop", "destroy"
@@ -68,8 +78,8 @@ def decide(
     started_s: Optional[float] = None,
 ) -> Decision:
     """``age_s``: since the lease came. ``since_last_end_s``: since the last job ended; None: there was
-    none. ``live_jobs`` counts jobs that wait, too. ``started_s``: since the supervisor started, which is
-    when its machine did, if not sooner."""
+    none. ``live_jobs`` counts jobs that wait, too. ``started_s``: since the machine
+    (its container) last started; None: not known, as on a machine of one's own."""
     if lease is None:
         return Decision(NOTHING)
     if started_s is not None and started_s < min(age_s, RESTARTED_S):

@@ -103,6 +103,17 @@ class Machine:
         data = (read_bytes(self._paths.deadline, 100) or b"").strip()
         return int(data) - self.wall() if data.isdigit() else None
 
+    def started_s(self) -> Optional[float]:
+        """Seconds since the container started: the guard writes its variables anew at every start.
+
+        Not since the supervisor started: that may be started again at any time, and comes after the
+        first lease.
+        """
+        try:
+            return max(0.0, self.wall() - os.stat(os.path.join(self._paths.guard, "env")).st_mtime)
+        except OSError:
+            return None
+
     def lease(self) -> Optional[LeaseRecord]:
         data = read_json(self._paths.lease)
         if data is None:

@@ -57,7 +57,6 @@ class Supervisor:
         self._spawn = spawn or self._start_shim
         self._ask = ask
         self._mono = mono
-        self._began = mono()
         self._shims: Dict[str, "subprocess.Popen[bytes]"] = {}
         self._over: Set[str] = set()
         self._last_end: Optional[float] = None
@@ -223,7 +222,7 @@ class Supervisor:
                 live_jobs=self._live,
                 since_last_end_s=None if self._last_end is None else max(0.0, wall - self._last_end),
                 billed=instance is not None,
-                started_s=now - self._began,
+                started_s=self._machine.started_s(),
             )
         if decision.action == lease_rules.NOTHING:
             self._asked = 0

@@ -218,6 +218,20 @@ def test_results_that_are_home_let_it_destroy(remote: Remote, market: Market) ->
     assert not (remote.system / "guard/safe").exists()
 
 
+def test_a_machine_started_again_waits_for_home(remote: Remote, market: Market) -> None:
+    remote.call("prepare", "r", data={"seconds": 3, "grace_s": 600})
+    remote.kill_supervisor()
+    time.sleep(3.1)  # the lease must be older than the start, by the files' own times
+    env = remote.system / "guard/env"
+    env.touch()  # the guard does so at every start
+    remote.call("ensure")
+    remote.submit("r-1", "sleep 2")  # time in which it would have acted
+    assert remote.ended("r-1").reason == "exited"
+    assert not market.calls
+    os.utime(env, (time.time() - 3600, time.time() - 3600))
+    wait_until(lambda: market.calls, within=20, what="a call")
+
+
 def test_a_machine_on_hold_waits(remote: Remote, market: Market) -> None:
     remote.call("prepare", "r", data={"seconds": 600, "grace_s": 0, "hold": True})
     remote.submit("r-1", "true")
