@@ -268,7 +268,7 @@ class Rental(Record):
 
     @property
     def may_bill(self) -> bool:
-        return self.state not in (RentalState.GONE, RentalState.INTENDED) or self.contract is not None
+        return self.state not in (RentalState.GONE, RentalState.INTENDED)
 
     def cost_until(self, now: float) -> float:
         """$ from the first second it could bill until ``now`` or its end."""
