@@ -9,6 +9,7 @@
       <run>/results/    comes home every few minutes and at the end
       .system/          the supervisor's own; mode 0700
         supervisor.pyz  the program (zipapp of kernel/ and remote/)
+        run             starts it with the Python that was found: sh ~/choline/.system/run VERB
         supervisor.json heartbeat: pid, protocol, version, times (written every few seconds)
         supervisor.lock held by the one supervisor of this remote
         supervisor.log
@@ -16,7 +17,8 @@
         spool/          jobs in: <job>.json, by atomic rename
         stop/           stop requests in: <job>.json, by atomic rename
         jobs/<job>/     spec.json, status.json, setup.log, run.log
-        guard/          deadline, env (0600: CONTAINER_ID, CONTAINER_API_KEY, VAST_URL), guard.log, pid
+        guard/          deadline, env (0600: CONTAINER_ID, CONTAINER_API_KEY, VAST_URL), environ (the
+                        container's variables), safe (may be destroyed), expired, guard.log, pid
 
 A job's id is ``<run>-<attempt>``. Paths are relative to the remote user's home.
 """

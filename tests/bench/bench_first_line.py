@@ -46,7 +46,8 @@ async def ours(root: Path, sshd: Sshd, project: Path) -> float:
 
 def bare(root: Path, sshd: Sshd, project: Path) -> float:
     key = ensure_key(root / "key", "bench").private_path
-    ssh = f"ssh -F /dev/null -i {key} -p {sshd.port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -q"
+    ssh = f"ssh -q -F /dev/null -i {key} -p {sshd.port}"
+    ssh += " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
     host = f"{sshd.user}@127.0.0.1"
     begun = time.perf_counter()
     subprocess.run(["rsync", "-a", "-e", ssh, f"{project}/", f"{host}:bare"], check=True)
