@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from choline_tui.kernel.errors import SshDropped, TransferFailed
+from choline_tui.kernel.errors import HostKeyChanged, SshDenied, SshDropped, TransferFailed
 from choline_tui.ssh.connection import SshConnection, one_line
 from choline_tui.ssh.listing import PARTIAL, remote_path
 from choline_tui.ssh.progress import Meter
@@ -139,6 +139,10 @@ def _failure(conn: SshConnection, status: int, complaint: bytes) -> Exception:
         return RsyncUnusable(words)
     if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ) or "File too large" in words:
         return TransferFailed("A file is larger than allowed.", hint="Raise the limit, or fetch less.")
+    if b"Host key verification failed" in complaint or b"IDENTIFICATION HAS CHANGED" in complaint:
+        return HostKeyChanged(f"{conn.address} presents another host key than the one pinned.")
+    if b"Permission denied (" in complaint and status == 255:
+        return SshDenied(f"{conn.address} does not accept the key any more.")
     if status in (12, 30, 35, 255):
         return SshDropped(
             f"The transfer with {conn.address} broke off: {words}.",

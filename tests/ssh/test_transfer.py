@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import os
 import shutil
 import stat
@@ -6,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from choline_tui.kernel.errors import TransferFailed
-from choline_tui.kernel.session import Progress
+from choline_tui.kernel.errors import HostKeyChanged, TransferFailed
+from choline_tui.kernel.session import Address, Progress
 from choline_tui.ssh.connect import SshPool
 from choline_tui.ssh.connection import SshConnection
-from choline_tui.ssh.keys import KeyPair
+from choline_tui.ssh.keys import KeyPair, ensure_key
 from choline_tui.ssh.manifest import compare, manifest_local, manifest_remote
 from choline_tui.ssh.transfer import Method, download, upload
 from tests.ssh.server import Sshd
@@ -284,3 +285,41 @@ async def test_failures_are_said(conn: SshConnection, sshd: Sshd, tmp_path: Path
         await upload(conn, tmp_path / "base", "file/d", method=method)
     nothing = await download(conn, "not there", tmp_path / "b", method=method)
     assert (nothing.files, nothing.bytes) == (0, 0)
+
+
+async def test_bulk_bytes_follow_the_users_ssh_config_through_a_jump_host(
+    sshd: Sshd, key: KeyPair, tmp_path: Path
+) -> None:
+    dot = tmp_path / "dot ssh"
+    dot.mkdir()
+    config = dot / "config"
+    config.write_text(
+        f"Host jump\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n"
+        f' IdentityFile "{key.private_path}"\n UserKnownHostsFile "{dot}/known_hosts"\n'
+        f"Host box\n HostName localhost\n Port {sshd.port}\n User {sshd.user}\n ProxyJump jump\n"
+    )
+    (dot / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+    pool = SshPool(key, known_hosts_dir=tmp_path / "kh", ssh_config=config, use_agent=False)
+    try:
+        conn = await pool.connect([Address("box", 0, "", "own")], name="box")
+        make(tmp_path / "base")
+        assert (await upload(conn, tmp_path / "base", "d", method="rsync")).how == "rsync"
+        await download(conn, "d", tmp_path / "back", method="rsync")
+        assert tree(tmp_path / "back") == tree(tmp_path / "base")
+    finally:
+        await pool.close()
+
+
+async def test_rsync_refuses_another_machine_at_the_address(
+    conn: SshConnection, sshd: Sshd, tmp_path: Path
+) -> None:
+    make(tmp_path / "base")
+    conn.facts["has rsync"] = True
+    conn.openssh = dataclasses.replace(conn.openssh, host_key=_other_key(tmp_path))
+    with pytest.raises(HostKeyChanged):
+        await upload(conn, tmp_path / "base", "d", method="rsync")
+    assert tree(sshd.home / "d") == {}
+
+
+def _other_key(tmp_path: Path) -> str:
+    return " ".join(ensure_key(tmp_path / "other", "o").public.split()[:2])
