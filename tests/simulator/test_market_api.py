@@ -373,8 +373,9 @@ def test_every_promised_field_is_there():
         c = await call.rented()
         await clock.sleep(7)
         row = await call.show(c)
-        promised = """id actual_status intended_status cur_state next_state status_msg label image_uuid extra_env
-            public_ipaddr ssh_host ssh_port ports machine_id start_date end_date duration num_gpus gpu_name
+        promised = """id actual_status intended_status cur_state next_state status_msg label image_uuid
+            extra_env public_ipaddr ssh_host ssh_port ports machine_id start_date end_date duration num_gpus
+            gpu_name
             gpu_util disk_space dph_base dph_total storage_cost is_bid min_bid search instance inet_up_cost
             reliability2 verification geolocation cuda_max_good driver_version"""
         for name in promised.split():
