@@ -52,9 +52,12 @@ async def serve(
     if key is not None and (not key.strip() or not key.isascii()):
         raise UsageError("the key must not be empty", hint="Give --key some ASCII letters, or leave it out.")
     done = until or asyncio.Event()
-    own_root = None if root is not None else Path(tempfile.mkdtemp(prefix="choline-market-"))
-    try:
-        backend = ProcessBackend(root or own_root or Path(), sshd)
+    # before anything is made, so that nothing can be left behind
+    with _signals(done), contextlib.ExitStack() as cleanup:
+        if root is None:
+            root = Path(tempfile.mkdtemp(prefix="choline-market-"))
+            cleanup.callback(shutil.rmtree, root, ignore_errors=True)
+        backend = ProcessBackend(root, sshd)
         sim = Simulator(
             seed=seed,
             offers=offers,
@@ -69,37 +72,17 @@ async def serve(
         )
         try:
             await sim.start()
+            say(banner(sim, backend.banner()))
+            if ready is not None:
+                ready.set()
+            await done.wait()
         except OSError as error:
-            await sim.close()
             raise UsageError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}",
                 hint="Another program has the port; choose another with --port, or --port 0 for a free one.",
             ) from None
-        with _signals(done):
-            try:
-                say(banner(sim, backend.banner()))
-                if ready is not None:
-                    ready.set()
-                await done.wait()
-                if at_end is not None:
-                    at_end(books(sim))
-            finally:
-                await sim.close()
-    finally:
-        if own_root is not None:
-            shutil.rmtree(own_root, ignore_errors=True)
-
-
-def books(sim: Simulator) -> dict[str, Any]:
-    """Every contract ever made, and what bills now ($/h)."""
-    alive = sim.contracts.alive()
-    return {
-        "made": len(sim.contracts.history),
-        "labels": [contract.label for contract in sim.contracts.history],
-        "alive": len(alive),
-        "billing_now": sim.contracts.billing_now(),
-        "credit": sim.contracts.credit(),
-    }
+        finally:
+            await sim.close()
 
 
 def banner(sim: Simulator, isolation: str) -> str:
