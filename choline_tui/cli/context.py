@@ -3,7 +3,6 @@
 ``engine_call`` is the quick way to the engine (no pydantic, no asyncio); ``choline`` the whole of it.
 """
 
-import asyncio
 import os
 import sys
 import time
@@ -50,6 +49,9 @@ class Context:
 
     def use(self, work: "Callable[[Choline], Awaitable[T]]", *, start_engine: bool = True) -> T:
         """Run ``work`` with the services, in an event loop of its own."""
+
+        # late: a command that needs no event loop should not wait for one to load
+        import asyncio
 
         async def inside() -> T:
             async with self.make(start_engine) as choline:

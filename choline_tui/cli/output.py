@@ -5,6 +5,7 @@ library would take longer to load than the whole of ``choline offers`` may take.
 """
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -73,7 +74,7 @@ def pad(text: str, width: int, align: str = "left") -> str:
 
 def number(value: Any, digits: int = 0, factor: float = 1.0) -> str:
     """A number with that many decimals; what is not a number is '?': it is not known."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return "?"
     return f"{value * factor:.{digits}f}"
 
@@ -85,7 +86,7 @@ def dollars(value: Any, digits: int = 4) -> str:
 
 def size(count: Any) -> str:
     """Bytes for a person, in powers of 1000 as disks and networks are sold."""
-    if not isinstance(count, (int, float)):
+    if isinstance(count, bool) or not isinstance(count, (int, float)) or not math.isfinite(count):
         return "?"
     if count < 1000:
         return f"{count:.0f} B"
@@ -98,7 +99,7 @@ def size(count: Any) -> str:
 
 def span(seconds: float | None) -> str:
     """A span of time in one short word: ``42s``, ``3m10s``, ``2h05m``, ``4d03h``."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return "?"
     left = max(0, round(seconds))
     if left < 60:

@@ -3,12 +3,13 @@
 A transfer is a bar there; in a pipe it is a plain line every few seconds.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from choline_tui.cli.output import Output, cut, size, span
+from choline_tui.cli.output import Output, clean, cut, size, span
 
 __all__ = ["Screen", "Transfers"]
 
@@ -75,7 +76,7 @@ class Transfers:
 
     def show(self, progress: Mapping[str, Any]) -> None:
         now = self._clock()
-        what = str(progress.get("what") or "files")[:20]
+        what = clean(progress.get("what") or "files", 20)
         done, total = _count(progress.get("bytes_done")), _count(progress.get("bytes_total"))
         if what != self._what or done < self._from or not self.active:
             self._what, self._began, self._from, self._drawn = what, now, done, 0.0
@@ -122,4 +123,4 @@ class Transfers:
 
 
 def _count(value: Any) -> int:
-    return max(0, int(value)) if isinstance(value, (int, float)) and value == value else 0
+    return max(0, int(value)) if isinstance(value, (int, float)) and math.isfinite(value) else 0
