@@ -71,18 +71,37 @@ async def serve(
             rate_limits=rate_limits,
         )
         try:
-            await sim.start()
+            await _listen(sim, host, port)
             say(banner(sim, backend.banner()))
             if ready is not None:
                 ready.set()
             await done.wait()
-        except OSError as error:
-            raise UsageError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}",
-                hint="Another program has the port; choose another with --port, or --port 0 for a free one.",
-            ) from None
+            if at_end is not None:
+                at_end(books(sim))
         finally:
             await sim.close()
+
+
+async def _listen(sim: Simulator, host: str, port: int) -> None:
+    try:
+        await sim.start()
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            hint="Another program has the port; choose another with --port, or --port 0 for a free one.",
+        ) from None
+
+
+def books(sim: Simulator) -> dict[str, Any]:
+    """Every contract ever made, and what bills now ($/h)."""
+    alive = sim.contracts.alive()
+    return {
+        "made": len(sim.contracts.history),
+        "labels": [contract.label for contract in sim.contracts.history],
+        "alive": len(alive),
+        "billing_now": sim.contracts.billing_now(),
+        "credit": sim.contracts.credit(),
+    }
 
 
 def banner(sim: Simulator, isolation: str) -> str:
