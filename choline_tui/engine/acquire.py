@@ -176,7 +176,13 @@ def _refused(ctx: Context, run: Run, rental: Rental, error: CholineError, outcom
     left = isinstance(contract, int)
     with ctx.ledger.batch() as batch:
         batch.attempt(
-            run.id, rental.attempt, state=AttemptState.ENDED, outcome=outcome, reason=error.message, ended=now
+            run.id,
+            rental.attempt,
+            state=AttemptState.ENDED,
+            # what left a contract behind counts as a try: it must not happen for ever
+            outcome=Outcome.ERROR if left else outcome,
+            reason=error.message,
+            ended=now,
         )
         if left:
             batch.rental(
@@ -186,6 +192,7 @@ def _refused(ctx: Context, run: Run, rental: Rental, error: CholineError, outcom
                 contract=contract,
                 billed_from=now,
                 release_reason=error.message,
+                failed=True,
             )
         else:
             batch.rental(rental.id, state=RentalState.GONE, release_reason=error.message, gone=now)

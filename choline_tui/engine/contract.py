@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from choline_tui.engine.context import Context
-from choline_tui.kernel.errors import BadKey, CholineError, NoCredit, VastError
+from choline_tui.kernel.errors import BadKey, CholineError, NoCredit
 from choline_tui.model.instance import Instance
 from choline_tui.model.label import read_label
 from choline_tui.model.run import Rental, RentalState, Seen
@@ -101,7 +101,8 @@ async def watch(ctx: Context, rental_id: str) -> None:
     booting = rental.state is RentalState.BOOTING
     interval = ctx.timing.boot_poll if booting else ctx.timing.watch
     try:
-        listing = await ctx.place.look(interval / 2)
+        # a second look at something missing must be another picture than the first
+        listing = await ctx.place.look(0.0 if rental.looks else interval / 2)
     except CholineError as error:
         _put_off(ctx, rental_id, error)
         return
@@ -208,7 +209,7 @@ async def start(ctx: Context, rental_id: str) -> None:
         text = "asked the market to start it"
     except NoCredit as error:
         text = error.message
-    except VastError as error:
+    except CholineError as error:
         text = f"cannot be started yet: {error.message}"
     ctx.ledger.rental(rental_id, text, next_look=now + min(300.0, 15.0 + stood / 4))
     await ctx.sessions.drop(rental_id)

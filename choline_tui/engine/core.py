@@ -62,7 +62,6 @@ class Engine:
         await asyncio.gather(*self._drivers.values(), return_exceptions=True)
         self._drivers.clear()
         await self.ctx.sessions.close()
-        await self.ctx.book.close()
 
     @property
     def busy(self) -> bool:
@@ -90,23 +89,35 @@ class Engine:
         try:
             while True:
                 wake.clear()
-                for name in [n for n, lane in lanes.items() if lane.task.done()]:
-                    self._finished(run_id, lanes.pop(name))
-                run, attempts, rentals = self._load(run_id)
-                if not run.live and not any(r.live for r in rentals) and not lanes:
+                try:
+                    over = await self._step(run_id, lanes, wake)
+                except Exception:
+                    # a full disk, say: a run that may bill is never let go because of it
+                    log.exception("deciding about run %s failed", run_id)
+                    await self.ctx.clock.sleep(self.ctx.timing.retry)
+                    over = False
+                if over:
                     return
-                actions = decide(run, attempts, rentals, self.ctx.clock.time())
-                instant = [a for a in actions if a.instant]
-                if instant:
-                    for action in instant:
-                        self._apply(run_id, action)
-                    continue
-                due = await self._arrange(run, actions, lanes, wake)
-                await self._rest(wake, due)
         finally:
             for lane in lanes.values():
                 lane.task.cancel()
             await asyncio.gather(*(lane.task for lane in lanes.values()), return_exceptions=True)
+
+    async def _step(self, run_id: str, lanes: dict[str, _Lane], wake: asyncio.Event) -> bool:
+        """Decide once and set to work; True when nothing of this run is left to do."""
+        for name in [n for n, lane in lanes.items() if lane.task.done()]:
+            self._finished(run_id, lanes.pop(name))
+        run, attempts, rentals = self._load(run_id)
+        if not run.live and not any(r.live for r in rentals) and not lanes:
+            return True
+        actions = decide(run, attempts, rentals, self.ctx.clock.time())
+        instant = [a for a in actions if a.instant]
+        for action in instant:
+            self._apply(run_id, action)
+        if not instant:
+            due = await self._arrange(run, actions, lanes, wake)
+            await self._rest(wake, due)
+        return False
 
     def _load(self, run_id: str) -> tuple[Run, list[Attempt], list[Rental]]:
         store = self.ctx.store
@@ -291,6 +302,7 @@ class Engine:
                 attempt = batch.attempt(
                     run_id,
                     action.attempt,
+                    f"attempt {action.attempt} ended",
                     state=AttemptState.ENDED,
                     outcome=action.outcome,
                     reason=action.why,

@@ -1,7 +1,7 @@
 """The stream a client follows a run by: its events, its log, progress, its state."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from choline_tui.engine.context import Context
@@ -43,8 +43,7 @@ async def follow(
                 heard = news.get_nowait()
 
 
-def _logs(ctx: Context, run_id: str, offsets: dict[str, int]) -> list[dict[str, Any]]:
-    found = []
+def _logs(ctx: Context, run_id: str, offsets: dict[str, int]) -> Iterator[dict[str, Any]]:
     for attempt in ctx.store.attempts(run_id):
         for source in ("setup", "run"):
             path = ctx.files.log(run_id, attempt.n, source)
@@ -55,14 +54,11 @@ def _logs(ctx: Context, run_id: str, offsets: dict[str, int]) -> list[dict[str, 
                     while data := log.read(CHUNK):
                         at = offsets.get(name, 0)
                         offsets[name] = at + len(data)
-                        found.append(
-                            {
-                                "log": base64.b64encode(data).decode("ascii"),
-                                "source": source,
-                                "attempt": attempt.n,
-                                "offset": at,
-                            }
-                        )
+                        yield {
+                            "log": base64.b64encode(data).decode("ascii"),
+                            "source": source,
+                            "attempt": attempt.n,
+                            "offset": at,
+                        }
             except FileNotFoundError:
                 continue
-    return found

@@ -39,6 +39,8 @@ def check_machine(probe: Probe, rental: Rental, plan: Plan) -> None:
     wrong = sorted({g.name for g in probe.gpus if not gpu_matches(rental.gpu_name, g.name)})
     if wrong:
         raise MachineRefused(f"rented {rental.gpu_name}, found {', '.join(wrong)[:100]}")
+    if probe.market is False:
+        raise MachineRefused("it cannot reach the market, so it could not end itself")
     free_gb = probe.disk_free_bytes / 1e9
     if free_gb < min(0.5 * plan.disk_gb, plan.disk_gb - 10):
         raise MachineRefused(f"{free_gb:.1f} GB of disk free, {plan.disk_gb:g} GB rented")
@@ -132,9 +134,15 @@ async def connect(ctx: Context, rental_id: str, n: int) -> None:
                 next_look=now + ctx.timing.watch,
             )
             batch.attempt(
-                rental.run, n, state=AttemptState.PREPARING, failures=0, unreachable_since=None, reason=""
+                rental.run,
+                n,
+                "checking the machine",
+                state=AttemptState.PREPARING,
+                failures=0,
+                unreachable_since=None,
+                reason="",
             )
-            batch.run(rental.run, state=RunState.PREPARING, reason="checking the machine", phase="")
+            batch.run(rental.run, "preparing", state=RunState.PREPARING, reason="", phase="")
 
 
 async def prepare(ctx: Context, rental_id: str, n: int) -> None:
@@ -146,6 +154,8 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
         session = await ctx.sessions.get(rental)
         probe = ctx.probes.pop(rental_id, None) or await session.probe()
         check_machine(probe, rental, run.plan)
+        if not probe.guard:
+            raise RemoteError("its guard does not run yet (onstart begins it)")
         if not probe.python:
             raise RemoteError("the machine has no Python 3.8 or later yet (onstart installs it)")
         await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
@@ -171,7 +181,9 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
                 retry_at=0.0,
                 reason="",
             )
-            batch.run(run.id, state=RunState.RUNNING, reason="", phase="", started=run.started or now)
+            batch.run(
+                run.id, "running", state=RunState.RUNNING, reason="", phase="", started=run.started or now
+            )
 
 
 async def _what_to_send(ctx: Context, run: Run) -> list[Item]:

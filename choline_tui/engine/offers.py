@@ -1,19 +1,17 @@
 """The offer book: searches the market within our ration, remembers what it said.
 
 One page is at most 64 offers. Deeper pages go on from the last price (``gte``, because several offers
-may cost the same) and are taken in the background, so that the first page is never waited for.
+may cost the same); they are taken only when all offers are asked for.
 """
 
-import asyncio
 import datetime
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import QuotaSpent, RateLimited, VastError
 from choline_tui.model.conditions import Order, Query
-from choline_tui.model.offer import Offer, OfferPage
+from choline_tui.model.offer import Offer, OfferPage, read_page
 from choline_tui.places.base import MarketPlace
 from choline_tui.store import Store
 
@@ -36,16 +34,13 @@ class OfferBook:
         *,
         ration: int = 500,
         reserve: int = 100,
-        on_page: Callable[[str], None] = lambda key: None,
     ) -> None:
         self._place = place
         self._store = store
         self._clock = clock
         self.ration = ration
         self.reserve = reserve
-        self._on_page = on_page
         self._pages: dict[str, OfferPage] = {}
-        self._deep: dict[str, asyncio.Task[None]] = {}
 
     def _today(self) -> str:
         return datetime.datetime.fromtimestamp(self._clock.time(), datetime.UTC).strftime("%Y-%m-%d")
@@ -82,8 +77,13 @@ class OfferBook:
         return json.dumps(query.to_filters(), sort_keys=True)
 
     def _keep(self, key: str, page: OfferPage) -> None:
-        body = json.dumps([o.model_dump(mode="json", exclude_none=True) for o in page.offers])
-        self._store.keep_offers(key, page.seen_at, page.complete, body.encode())
+        body = (
+            page.raw
+            or json.dumps(
+                {"offers": [o.model_dump(mode="json", exclude_none=True) for o in page.offers]}
+            ).encode()
+        )
+        self._store.keep_offers(key, page.seen_at, page.complete, body)
 
     def cached(self, query: Query) -> OfferPage | None:
         """What was last seen for this query, however old; from disk after a restart."""
@@ -94,10 +94,7 @@ class OfferBook:
         if row is None:
             return None
         seen, complete, body = row
-        offers = tuple(Offer.model_validate(o) for o in json.loads(body))
-        return OfferPage(
-            offers=offers, seen_at=seen, disk_gb=query.disk_gb, type=query.type, complete=complete
-        )
+        return replace(read_page(body, query, seen), complete=complete)
 
     async def everything(self, query: Query) -> OfferPage:
         """All pages, one after the other, de-duplicated; what was found when ration or pace end it."""
@@ -126,23 +123,4 @@ class OfferBook:
         )
         self._pages[key] = whole
         self._keep(key, whole)
-        self._on_page(key)
         return whole
-
-    def deepen(self, query: Query) -> None:
-        """Take the deeper pages in the background; once at a time for a query."""
-        key = self.key(query)
-        task = self._deep.get(key)
-        if task is None or task.done():
-            self._deep[key] = asyncio.create_task(self._deepen(query), name=f"pages of {key[:40]}")
-
-    async def _deepen(self, query: Query) -> None:
-        try:
-            await self.everything(query)
-        except VastError:
-            return  # the first page stands, and says that it is not all
-
-    async def close(self) -> None:
-        for task in self._deep.values():
-            task.cancel()
-        await asyncio.gather(*self._deep.values(), return_exceptions=True)

@@ -214,6 +214,10 @@ class Probe:
     has_rsync: bool = False
     supervisor: str = ""
     """version of a supervisor found running here, '' when none"""
+    guard: bool = True
+    """its guard's loop runs (meant for rented machines)"""
+    market: Optional[bool] = None
+    """it reaches the market, which its guard needs to end it; None: not tried"""
 
 
 @dataclass

@@ -135,6 +135,8 @@ class SshSession:
             disk_free_bytes=_free(_last(told, "disk")),
             has_rsync=bool(_last(told, "rsync")),
             supervisor=found.running,
+            guard=bool(_last(told, "guard")),
+            market=_market(_last(told, "market")),
         )
 
     async def status(self) -> RemoteStatus:
@@ -492,3 +494,11 @@ def _after(total: Transfer, on_progress: OnProgress | None) -> OnProgress | None
         )
 
     return told
+
+
+def _market(told: str) -> bool | None:
+    """Whether the machine reaches the market, from the exit status of curl or wget; None: not tried.
+
+    An answer with an HTTP error is an answer: curl ends with 0 then, wget with 8.
+    """
+    return None if not told.isdigit() else int(told) in (0, 8)

@@ -37,6 +37,17 @@ cd || exit 3
 S=@SYSTEM@
 echo "choline:home=$HOME"
 ( $L @NVIDIA@ </dev/null 2>&1; echo "choline-exit $?" ) | head -c 65536 | sed 's/^/choline:gpu=/' &
+G=$S/guard
+U=$(sed -n 's/^VAST_URL=//p' "$G/env" 2>/dev/null)
+if [ -n "$U" ]; then
+  p=$(cat "$G/pid" 2>/dev/null)
+  [ -n "$p" ] && kill -0 "$p" 2>/dev/null && echo choline:guard=1
+  ( U="$U/api/v0/gpu_names/unique/"
+    if command -v curl >/dev/null 2>&1; then curl -sS -m 15 -o /dev/null "$U"
+    elif command -v wget >/dev/null 2>&1; then wget -q -T 15 -t 1 -O /dev/null "$U"
+    else exit 0; fi </dev/null 2>/dev/null
+    echo "choline:market=$?" ) &
+fi
 echo "choline:disk=$(df -Pk . 2>/dev/null | tail -n 1)"
 command -v rsync >/dev/null 2>&1 && echo choline:rsync=1
 if [ -f "$S/supervisor.pyz" ]; then

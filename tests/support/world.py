@@ -80,7 +80,9 @@ class Market(httpx.AsyncBaseTransport):
 
 
 class World:
-    def __init__(self, root: Path, clock: VirtualClock, *, seed: int = 7, boot: float = 60.0) -> None:
+    def __init__(
+        self, root: Path, clock: VirtualClock, *, seed: int = 7, boot: float = 60.0, offers: int = 150
+    ) -> None:
         self.root = root
         self.clock = clock
         self.model = JobModel(
@@ -90,7 +92,7 @@ class World:
         )
         self.backend = ModelledBackend(clock, self._model_for)
         self.sim = Simulator(
-            seed=seed, offers=150, boot=boot, clock=clock, backend=self.backend, listen=False, moving=False
+            seed=seed, offers=offers, boot=boot, clock=clock, backend=self.backend, listen=False, moving=False
         )
         self.market = Market(self.sim)
         self.timing = Timing()
