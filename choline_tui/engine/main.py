@@ -8,8 +8,10 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
@@ -43,6 +45,7 @@ log = logging.getLogger("choline.engine")
 
 ALREADY = 75
 """exit status when another engine has this home (EX_TEMPFAIL)"""
+LOCK_WITHIN, LOCK_POLL = 4.0, 0.05
 MAX_LOG = 10 << 20
 LOOK_AROUND = 600.0
 IDLE_CHECK = 1.0
@@ -54,9 +57,7 @@ def main() -> int:
     for noisy in ("asyncssh", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with open(paths.engine_lock, "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(lock):
             return ALREADY
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -70,6 +71,18 @@ def main() -> int:
         except KeyboardInterrupt:
             return 130
     return 0
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Whether the home is ours. An engine that is just ending is waited for, one that works is not."""
+    for _ in range(int(LOCK_WITHIN / LOCK_POLL)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(LOCK_POLL)
+        else:
+            return True
+    return False
 
 
 def _trim(path: Path) -> None:

@@ -175,7 +175,7 @@ def _written(value: Value) -> str:
     if not isinstance(value, str):
         return repr(value)
     text = value.replace(" ", "_")
-    plain = re.fullmatch(r"[^\s\[\],\"']+", text) and text.lower() not in (*ANY, *LITERALS)
+    plain = re.fullmatch(r"[^\s\[\],\"'=<>!][^\s\[\],\"']*", text) and text.lower() not in (*ANY, *LITERALS)
     return text if plain else f'"{text}"'
 
 

@@ -421,3 +421,9 @@ def test_no_spec_raises_anything_but_a_query_error(spec: str) -> None:
         gpu_spec(spec)
     except QueryError as error:
         assert error.message
+
+
+@pytest.mark.parametrize("value", ["<", "=x", "!a", ">=3"])
+def test_a_value_that_begins_like_an_operator_is_quoted(value: str) -> None:
+    query = Query((Condition("cpu_arch", "eq", value),))
+    assert parse_query(query.text(), defaults=False).conditions == query.conditions
