@@ -187,7 +187,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.detach:
         started = context.use(lambda choline: choline.start(asked))
         if args.json:
-            out.json({"run": started.id, "state": str(started.state), "results": started.plan.results_into})
+            out.json({"id": started.id, "state": str(started.state), "results": started.plan.results_into})
         else:
             out.line(started.id)
             out.note(f"It goes on by itself: choline logs -f {started.id}; choline stop {started.id}", "dim")

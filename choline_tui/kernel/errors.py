@@ -179,7 +179,7 @@ class BadRequest(VastError):
 
 
 class MarketDown(VastError):
-    default_hint = "The market did not answer properly; choline goes on trying."
+    default_hint = "Check the network, then try again; runs under way go on trying by themselves."
 
 
 class RemoteError(SystemFault):

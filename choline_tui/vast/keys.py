@@ -111,7 +111,7 @@ def _report(
             advice.append(f"The key lacks {', '.join(report.missing)}: choline cannot work with it.")
         if report.unneeded:
             advice.append(f"The key can do more than choline needs ({', '.join(report.unneeded)}).")
-        if report.missing or report.unneeded:
+        if report.missing or report.unneeded or "unknown" in scopes.values():
             advice.append(make)
         if any(scopes.get(name) == "unknown" for name in NEEDED):
             advice.append("What is unknown can only be seen by doing it; the first run will tell.")

@@ -175,7 +175,7 @@ def test_detached_it_prints_the_id_alone() -> None:
     assert (code, out) == (0, "abc123\n")
     _, out, _ = Bench(job(live_view()))("run", "--gpu", "4090", "-y", "-d", "--json", "--", "true")
     assert json.loads(out) == {
-        "run": "abc123",
+        "id": "abc123",
         "state": "running",
         "results": "/home/me/project/results/abc123",
     }

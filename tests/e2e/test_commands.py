@@ -1,0 +1,141 @@
+"""The commands as a person types them, on real parts: one home, one market, one afternoon."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from choline_tui.config.edit import set_value
+from choline_tui.config.paths import Paths
+from choline_tui.simulator.rehearsal import Simulator
+from choline_tui.simulator.remotes import ProcessBackend
+from tests.support import eventually, needs
+
+SCRIPT = """
+import os, sys, time
+print("seed", os.environ.get("SEED"), flush=True)
+open(os.path.join(os.environ["CHOLINE_RESULTS"], "first"), "w").write("1")
+for step in range(int(sys.argv[1])):
+    print("step", step, flush=True)
+    time.sleep(0.1)
+"""
+
+
+class Shell:
+    def __init__(self, cwd: Path, env: dict[str, str]) -> None:
+        self.cwd, self.env = cwd, env
+
+    async def __call__(self, *words: str, expect: int = 0, within: float = 90.0) -> str:
+        """What the command printed on stdout; its exit code must be ``expect``."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "choline_tui", *words,
+            cwd=self.cwd, env=self.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        async with asyncio.timeout(within):
+            out, err = await process.communicate()
+        text = out.decode()
+        assert process.returncode == expect, (
+            f"choline {' '.join(words)}: {process.returncode}\n{text}\n{err.decode()}"
+        )
+        assert "Traceback" not in err.decode()
+        return text
+
+    async def json(self, *words: str, **options: Any) -> Any:
+        return json.loads(await self(words[0], "--json", *words[1:], **options))
+
+
+async def test_an_afternoon_with_choline(tmp_path: Path) -> None:
+    needs("sshd", "ssh", "rsync")
+    home, project = tmp_path / "home", tmp_path / "project"
+    project.mkdir()
+    (project / "train.py").write_text(SCRIPT)
+    (project / "choline.toml").write_text(
+        'command = "python3 train.py 3"\nname = "net"\ngpu = "1x4090"\n'
+        'setup = "echo set up"\n[env]\nSEED = "7"\n'
+    )
+    paths = Paths(home).ensure()
+    for key, value in (("engine.boot_poll", "0.5"), ("engine.watch", "1s")):
+        set_value(paths, key, value)
+    backend = ProcessBackend(tmp_path / "market", "openssh")
+    async with Simulator(offers=800, boot=1.0, backend=backend, moving=False) as sim:
+        root = str(Path(__file__).resolve().parents[2])
+        env = {**os.environ, "VAST_URL": sim.url, "VAST_API_KEY": "rehearsal", "CHOLINE_HOME": str(home)}
+        env["PYTHONPATH"] = os.pathsep.join([root, *sys.path])
+        choline = Shell(project, env)
+
+        # nothing is spent by looking
+        rows = (await choline.json("offers", "--gpu", "4090", "--limit", "3"))["rows"]
+        assert 1 <= len(rows) <= 3 and all(r["gpu_name"] == "RTX 4090" for r in rows)
+        assert "cap" in await choline("create", "--dry-run")
+        assert "-y" in await _stderr(choline, "create")  # no terminal to ask on: refused, exit 2
+        assert not sim.contracts.history
+
+        # a project's run, followed to its end
+        out = await choline("create", "-y")
+        assert "seed 7" in out and "step 2" in out
+        first = (await choline.json("status"))["runs"][0]
+        assert first["outcome"] == "succeeded" and first["plan"]["name"] == "net"
+        assert "set up" in await choline("logs", first["id"], "--source", "setup")
+        assert "step 2" in await choline("logs", first["id"])
+        assert (project / "results" / first["id"] / "results" / "first").read_text() == "1"
+
+        # a failing task is the task's failure
+        await choline("run", "-y", "--gpu", "1x4090", "--", "sh", "-c", "exit 3", expect=1)
+
+        # a long one: looked at, entered, pulled from, stopped
+        started = await choline.json(
+            "run", "-y", "-d", "--name", "long", "--", "python3", "train.py", "10000"
+        )
+        run = started["id"]
+
+        async def running() -> bool:
+            shown = await choline.json("show", run)
+            return bool(shown["state"] == "running")
+
+        await eventually(running, within=40, what="the long run runs")
+        inside = await choline("ssh", run, "--", 'echo "in $PWD"; ls ..')
+        assert "src" in inside and "results" in inside
+        await eventually(lambda: _has(choline, run, "step 3"), within=20, what="output")
+        await choline("pull", run)
+        assert (project / "results" / run / "results" / "first").exists()
+        rentals = await choline.json("rentals")
+        assert [r["whose"] for r in rentals] == ["ours"]
+        refused = await _stderr(choline, "destroy", rentals[0]["rental"], "-y")
+        assert "choline stop" in refused
+        await choline("stop", run, "-y")
+        shown = await choline.json("show", run)
+        assert shown["outcome"] == "stopped" and shown["results_complete"]
+        assert not sim.contracts.alive()
+
+        # the first one again, with its own code whatever the working tree holds now; kept, then let go
+        (project / "train.py").write_text("raise SystemExit(9)\n")
+        await choline("again", first["id"], "-y", "--keep", "30m", "--name", "again")
+        again = (await choline.json("status", "--name", "again"))["runs"][0]
+        assert again["outcome"] == "succeeded"
+        held = await choline.json("rentals")
+        assert [r["state"] for r in held] == ["held"]
+        await choline("destroy", held[0]["rental"], "-y")
+        await eventually(lambda: not sim.contracts.alive(), what="the kept machine goes")
+
+        await choline("engine", "stop")
+        await eventually(lambda: not paths.engine_socket.exists(), what="the engine ends")
+        assert all(c.destroyed for c in sim.contracts.history) and len(sim.contracts.history) == 4
+
+
+async def _stderr(choline: Shell, *words: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "choline_tui", *words,
+        cwd=choline.cwd, env=choline.env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert process.returncode == 2, err.decode()
+    return err.decode()
+
+
+async def _has(choline: Shell, run: str, text: str) -> bool:
+    return text in await choline("logs", run)
