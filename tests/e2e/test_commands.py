@@ -48,9 +48,9 @@ class Shell:
         return json.loads(await self(words[0], "--json", *words[1:], **options))
 
 
-async def test_an_afternoon_with_choline(tmp_path: Path) -> None:
+async def test_an_afternoon_with_choline(tmp_path: Path, home: Path) -> None:
     needs("sshd", "ssh", "rsync")
-    home, project = tmp_path / "home", tmp_path / "project"
+    project = tmp_path / "project"
     project.mkdir()
     (project / "train.py").write_text(SCRIPT)
     (project / "choline.toml").write_text(

@@ -39,9 +39,10 @@ KILLS = 5
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
-async def test_killing_the_engine_loses_nothing_and_does_nothing_twice(tmp_path: Path, seed: int) -> None:
+async def test_killing_the_engine_loses_nothing_and_does_nothing_twice(
+    tmp_path: Path, home: Path, seed: int
+) -> None:
     needs("sshd", "ssh", "rsync", "git")
-    home = tmp_path / "home"
     project = tmp_path / "my 'quoted' \"projéct\" ü"
     project.mkdir()
     (project / "train me.py").write_text(SCRIPT)

@@ -26,7 +26,7 @@ def test_the_script_is_about_twenty_lines() -> None:
     assert len([line for line in body.splitlines() if line.strip()]) <= 20
 
 
-async def test_the_script_does_the_whole_job(tmp_path: Path) -> None:
+async def test_the_script_does_the_whole_job(tmp_path: Path, home: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "train.py").write_text(
@@ -34,7 +34,6 @@ async def test_the_script_does_the_whole_job(tmp_path: Path) -> None:
         "open(os.environ['CHOLINE_RESULTS'] + '/model', 'w').write('m')\n"
     )
     (tmp_path / "script.py").write_text(script())
-    home = tmp_path / "home"
     backend = ProcessBackend(tmp_path / "market")
     async with Simulator(offers=800, boot=1.0, backend=backend, moving=False) as sim:
         environ = {**os.environ, "VAST_URL": sim.url, "VAST_API_KEY": "rehearsal", "CHOLINE_HOME": str(home)}
