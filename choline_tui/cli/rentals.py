@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from choline_tui.cli.context import Context
 from choline_tui.cli.output import Column, Style, clean, dollars, number, span
-from choline_tui.cli.progress import Screen
 
 if TYPE_CHECKING:
     from choline_tui.services import Choline
@@ -123,6 +122,9 @@ def _styles(row: Mapping[str, Any]) -> dict[int, Style]:
 
 
 def destroy(args: argparse.Namespace, context: Context) -> int:
+    # late: it loads the models, which listing rentals does without
+    from choline_tui.cli.follow import Follower, follow_run
+
     out = context.out
     lost = " Results that are not home are LOST." if args.drop_results else ""
     out.note(f"Destroys {clean(args.rental, 60)} on the market, with its disk.{lost}")
@@ -133,10 +135,8 @@ def destroy(args: argparse.Namespace, context: Context) -> int:
     async def work(choline: "Choline") -> dict[str, Any]:
         answer = await choline.destroy(args.rental, drop_results=args.drop_results)
         if answer.get("run") and not args.no_wait:
-            screen = Screen(out)
-            async for item in choline.follow(str(answer["run"]), history=False, logs=False, until="gone"):
-                if item.event is not None:
-                    screen.note(clean(item.event.text, 400), "dim")
+            # a market that is down is asked again and again: the follower says it once
+            await follow_run(choline, str(answer["run"]), Follower(out), history=False, logs=False)
         return answer
 
     try:
