@@ -16,6 +16,11 @@ from choline_tui.ssh.keys import write_private
 __all__ = ["OpenSsh", "check_address"]
 
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]{0,254}")
+_CIPHERS = (
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,"
+    "aes128-ctr,aes192-ctr,aes256-ctr"
+)
+"""OpenSSH's own, with AES-GCM first: with AES instructions it moves bulk bytes a quarter faster."""
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+-]{0,127}\$?")
 
 
@@ -94,6 +99,7 @@ class OpenSsh:
             "UpdateHostKeys no",
             "CheckHostIP no",
             f"HostKeyAlgorithms {_algorithms(self.host_key)}",
+            f"Ciphers {_CIPHERS}",
             f"IdentityFile {_quoted(self.private_path)}",
             # a stranger's machine is offered our key and the agent's, not every file in ~/.ssh
             f"IdentitiesOnly {'no' if self.use_agent else 'yes'}",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import os
 import re
 import resource
@@ -26,8 +27,11 @@ VANISHED = 24
 _PARTIAL_ERROR = 23
 _PROTOCOL = (1, 2, 4, 127)
 """the two rsyncs do not understand each other, or something at login writes into the stream"""
-_ITEM = re.compile(rb"=([<>ch.*][fdLDS.])\S* (\d+)")
-_NUMBERS = re.compile(rb"^\s*([\d,]+)\s+\d+%.*?(?:-chk=(\d+)/(\d+)\))?$")
+_ITEM = re.compile(rb"=([<>ch.*][fdLDS.])\S{0,20} (\d{1,18})")
+_MOVED = re.compile(rb"(?:^|[\r\n]) {0,40}([\d,]{1,30}) {1,9}\d{1,3}%")
+_PIPE = 1 << 20
+_LOOK = 0.05
+"""s between two looks at what rsync tells"""
 
 try:
     # loaded here: between fork and exec nothing may be imported
@@ -99,25 +103,47 @@ async def run_rsync(
     if files is not None:
         argv += ["--files-from=-", "--from0"]
     argv += ["--", *(["./", there] if upload else [there, "./"])]
-    child = await asyncio.create_subprocess_exec(
-        *argv,
-        cwd=base,
-        stdin=PIPE if files is not None else DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
-        start_new_session=True,
-        env={**os.environ, "LC_ALL": "C"},
-        preexec_fn=_child_setup(os.getpid(), max_file),
-    )
+    told, write_end = _pipe()
+    try:
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *argv,
+                cwd=base,
+                stdin=PIPE if files is not None else DEVNULL,
+                stdout=write_end,
+                stderr=PIPE,
+                start_new_session=True,
+                env={**os.environ, "LC_ALL": "C"},
+                preexec_fn=_child_setup(os.getpid(), max_file),
+            )
+        finally:
+            os.close(write_end)
+        return await _attended(conn, child, told, files=files, meter=meter, watch=watch)
+    finally:
+        os.close(told)
+
+
+async def _attended(
+    conn: SshConnection,
+    child: Process,
+    told: int,
+    *,
+    files: Sequence[bytes] | None,
+    meter: Meter,
+    watch: Callable[[], str] | None,
+) -> tuple[int, int, int]:
+    """Be with a started rsync until it has ended."""
     reason = ""
+    counter = _Counter(told, meter)
     try:
         async with asyncio.TaskGroup() as group:
-            counted = group.create_task(_read_progress(child, meter))
+            follower = group.create_task(counter.follow())
             complaint = group.create_task(_read_complaint(child))
             if files is not None:
                 group.create_task(_feed(child, files))
             watcher = group.create_task(_watch(child, watch)) if watch else None
             status = await child.wait()
+            follower.cancel()
             if watcher is not None:
                 if watcher.done():
                     reason = watcher.result()
@@ -126,10 +152,10 @@ async def run_rsync(
         await _end(child)
     if reason:
         raise TransferFailed(reason)
-    size, count = counted.result()
+    counter.take()
     if status not in (0, VANISHED):
         raise _failure(conn, status, complaint.result())
-    return status, size, count
+    return status, counter.sent, counter.count
 
 
 def _failure(conn: SshConnection, status: int, complaint: bytes) -> Exception:
@@ -156,28 +182,65 @@ def _failure(conn: SshConnection, status: int, complaint: bytes) -> Exception:
     return TransferFailed(f"The transfer with {conn.address} failed: {words}.", hint=hint, status=status)
 
 
-async def _read_progress(child: Process, meter: Meter) -> tuple[int, int]:
-    assert child.stdout is not None
-    sent = count = seen = 0
-    there = 0
-    rest = b""
-    while piece := await child.stdout.read(64 * 1024):
-        *lines, rest = re.split(rb"[\r\n]", rest + piece)
-        rest = rest[-4096:]
-        for line in lines:
-            if item := _ITEM.search(line):
-                if item[1][1:2] == b"f":
-                    seen += 1
-                    if item[1][:1] in b"<>":
-                        sent, count = sent + int(item[2]), count + 1
-                    else:
-                        there += int(item[2])
-            elif numbers := _NUMBERS.match(line):
-                meter.moved = max(meter.moved, int(numbers[1].replace(b",", b"")))
-        meter.bytes_done = meter.moved + there
-        meter.files_done = seen
-        meter.tell()
-    return sent, count
+class _Counter:
+    """Reads what rsync tells of its files, some times a second: to wake up for each of ten thousand
+    lines would take more of the computer than rsync does."""
+
+    def __init__(self, told: int, meter: Meter) -> None:
+        self._told = told
+        self._meter = meter
+        self._rest = b""
+        self._seen = self._there = 0
+        self.sent = self.count = 0
+        """bytes and files that went over the line"""
+
+    async def follow(self) -> None:
+        while True:
+            got = self.take()
+            # rsync waits for us when the pipe is full
+            await asyncio.sleep(0 if got >= _PIPE // 2 else _LOOK)
+
+    def take(self) -> int:
+        """Count what has been written so far; its bytes."""
+        got = 0
+        while got < 16 * _PIPE:
+            try:
+                piece = os.read(self._told, _PIPE)
+            except BlockingIOError:
+                break
+            if not piece:
+                break
+            got += len(piece)
+            self._count(piece)
+        if got:
+            self._meter.bytes_done = self._meter.moved + self._there
+            self._meter.files_done = self._seen
+            self._meter.tell()
+        return got
+
+    def _count(self, piece: bytes) -> None:
+        text = self._rest + piece
+        end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+        text, self._rest = text[:end], text[end:][-4096:]
+        for kind, size in _ITEM.findall(text):
+            if kind[1:2] == b"f":
+                self._seen += 1
+                if kind[:1] in b"<>":
+                    self.sent, self.count = self.sent + int(size), self.count + 1
+                else:
+                    self._there += int(size)
+        for number in _MOVED.findall(text):
+            self._meter.moved = max(self._meter.moved, int(number.replace(b",", b"")))
+
+
+def _pipe() -> tuple[int, int]:
+    """Read end (which never blocks) and write end, as large as this computer allows."""
+    ends = os.pipe()
+    os.set_blocking(ends[0], False)
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE)
+    return ends
 
 
 async def _read_complaint(child: Process) -> bytes:
