@@ -1,6 +1,9 @@
 """Search and rent, one run at a time: the intent is on disk before the request, which is made once."""
 
 import asyncio
+import os
+import shutil
+from pathlib import Path
 
 from choline_tui.engine.context import Context
 from choline_tui.kernel.errors import (
@@ -8,11 +11,15 @@ from choline_tui.kernel.errors import (
     BadRequest,
     CholineError,
     MarketDown,
+    MissingScope,
     NoCredit,
     OfferGone,
+    ProjectError,
     RateLimited,
     SpendLimit,
+    StoreError,
     UnknownOutcome,
+    UsageError,
 )
 from choline_tui.model.choose import choose, plan_price, plan_query
 from choline_tui.model.label import make_label
@@ -23,6 +30,10 @@ __all__ = ["acquire"]
 
 OFFERS_AT_ONCE = 6
 REMEMBER_MACHINES = 7 * 86400.0
+LEAST_FREE = 64 << 20
+"""bytes that must be free where the results go"""
+HOPELESS = (NoCredit, SpendLimit, BadKey, MissingScope, BadRequest, UsageError)
+"""clear refusals that the next offer would meet as well"""
 
 
 async def acquire(ctx: Context, run_id: str) -> None:
@@ -31,9 +42,12 @@ async def acquire(ctx: Context, run_id: str) -> None:
         if run.want != "run" or any(a.live for a in ctx.store.attempts(run_id)):
             return
         try:
+            # before any money is spent: can what is to be sent be had, and can results come home?
+            await _rehearse(ctx, run)
             await ctx.place.ready()
+            account = await ctx.place.account()
             page = await ctx.book.search(plan_query(run.plan), fresh=0, for_rent=True)
-        except (BadKey, BadRequest) as error:
+        except (*HOPELESS, StoreError) as error:
             _give_up(ctx, run, error)
             return
         except RateLimited as error:
@@ -46,7 +60,10 @@ async def acquire(ctx: Context, run_id: str) -> None:
         refused = failed | set(ctx.store.refused_machines(ctx.clock.time() - REMEMBER_MACHINES))
         gone: set[int] = set()
         for offer in choose(page.offers, run.plan, refused, gone)[:OFFERS_AT_ONCE]:
-            if not await _rent(ctx, ctx.store.run(run_id), offer):
+            run = ctx.store.run(run_id)
+            if run.want != "run" or not run.live:
+                return
+            if not await _rent(ctx, run, offer, account):
                 return
             gone.add(offer.id)
         _nothing(ctx, ctx.store.run(run_id), len(page.offers))
@@ -54,16 +71,40 @@ async def acquire(ctx: Context, run_id: str) -> None:
 
 def _nothing(ctx: Context, run: Run, seen: int) -> None:
     now = ctx.clock.time()
+    ends = [a.ended or 0.0 for a in ctx.store.attempts(run.id) if a.outcome is not Outcome.MISSED]
+    since = max([run.created, *ends])
     what = (
         f"{seen} offers match, none under ${run.plan.cap:.4f}/h that may be taken"
         if seen
         else "no offer matches"
     )
-    if now - run.created >= run.plan.wait_s:
+    if not 0 <= now - since < run.plan.wait_s:
         text = f"{what}; looked for {run.plan.wait_s / 60:.0f} minutes"
         ctx.ledger.run(run.id, state=RunState.ENDED, outcome=Outcome.ERROR, reason=text, ended=now)
     else:
         _later(ctx, run, now + ctx.timing.no_offer, what)
+
+
+async def _rehearse(ctx: Context, run: Run) -> None:
+    """Raises UsageError or StoreError, with what to do, for what would fail on every machine."""
+    into = Path(run.plan.results_into)
+    try:
+        for item in await ctx.items(run):
+            for path in (Path(item.base), *(Path(item.base, os.fsdecode(f)) for f in item.files or ())):
+                if not os.path.lexists(path):
+                    raise ProjectError(
+                        f"what is to be sent is not there any more: {path}",
+                        hint="Put it back, or change 'send' in choline.toml, and start the run again.",
+                    )
+        into.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(into).free
+    except OSError as error:
+        raise ProjectError(f"on this computer: {error}", hint="Nothing was rented; mend it first.") from error
+    if free < LEAST_FREE:
+        raise ProjectError(
+            f"only {free >> 20} MiB are free in {into}, where the results go",
+            hint="Nothing was rented; make room first.",
+        )
 
 
 def _later(ctx: Context, run: Run, when: float, why: str) -> None:
@@ -82,7 +123,7 @@ def _give_up(ctx: Context, run: Run, error: CholineError) -> None:
     )
 
 
-async def _rent(ctx: Context, run: Run, offer: Offer) -> bool:
+async def _rent(ctx: Context, run: Run, offer: Offer, account: str) -> bool:
     """Rent one offer. True: this offer is gone, try the next; False: done here, whatever came of it."""
     priced = plan_price(offer, run.plan)
     if priced is None:
@@ -107,6 +148,7 @@ async def _rent(ctx: Context, run: Run, offer: Offer) -> bool:
         disk_per_hour=run.plan.disk_gb * (offer.storage_cost or 0.0) / 720,
         cap=run.plan.cap,
         bid=bid,
+        account=account,
         intended=now,
         deadline=now + run.plan.max_life_s,
     )
@@ -120,7 +162,7 @@ async def _rent(ctx: Context, run: Run, offer: Offer) -> bool:
         contract = await ctx.place.rent(run, run.plan, rental, offer)
     except OfferGone as error:
         return not _refused(ctx, run, rental, error, Outcome.MISSED)
-    except (NoCredit, SpendLimit, BadKey, BadRequest) as error:
+    except HOPELESS as error:
         _refused(ctx, run, rental, error, Outcome.ERROR)
         _give_up(ctx, ctx.store.run(run.id), error)
         return False

@@ -5,19 +5,23 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from choline_tui import __version__
 from choline_tui.codestate import capture
 from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import find_project, load_project
+from choline_tui.engine.checked import checked, read_request
 from choline_tui.engine.core import Engine
 from choline_tui.engine.follow import follow
 from choline_tui.engine.listing import market_rows
+from choline_tui.engine.machine import bring
 from choline_tui.engine.planning import Draft, cap_from, draft, new_id, when_unreachable
 from choline_tui.engine.server import Method
-from choline_tui.kernel.errors import NotFound, RemoteError, UsageError, VastError
+from choline_tui.kernel.errors import NotFound, RemoteError, StoreError, UsageError, VastError
 from choline_tui.kernel.layout import run_dir
 from choline_tui.model.choose import plan_price
 from choline_tui.model.code import CodeState
@@ -31,6 +35,7 @@ from choline_tui.places.vast import VastPlace
 __all__ = ["Api"]
 
 REFUSED_FOR = 7 * 86400.0
+Disk = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
 class Api:
@@ -62,7 +67,7 @@ class Api:
             "hello", "offers", "plan", "start", "stop", "run", "follow", "pull", "container_log", "ssh",
             "rentals", "destroy", "account", "key_check", "engine_stop",
         )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return {name: checked(name, getattr(self, name)) for name in names}
 
     # --------------------------------------------------------------------------------------- engine
 
@@ -105,8 +110,8 @@ class Api:
         gpu: str = "",
         order: str = "",
         type: str = "",
-        disk: float | None = None,
-        limit: int = 0,
+        disk: Disk | None = None,
+        limit: Annotated[int, Field(ge=0)] = 0,
         everything: bool = False,
         no_default: bool = False,
         project: str = "",
@@ -175,7 +180,7 @@ class Api:
         )
 
     async def plan(self, request: dict[str, Any]) -> dict[str, Any]:
-        asked = RunRequest.model_validate(request)
+        asked = read_request(request)
         made, page = await self._draft(asked)
         plan, offers = cap_from(made, page, self._refused())
         code = await self._code(asked, made, self.paths.cache_dir / "plan")
@@ -210,7 +215,7 @@ class Api:
         return card.model_dump(mode="json")
 
     async def start(self, request: dict[str, Any]) -> dict[str, Any]:
-        asked = RunRequest.model_validate(request)
+        asked = read_request(request)
         made, page = await self._draft(asked)
         plan, _offers = cap_from(made, page, self._refused())
         run_id = new_id(self.ctx.store.run_ids())
@@ -253,10 +258,10 @@ class Api:
     def follow(
         self,
         run: str,
-        after: int = 0,
+        after: Annotated[int, Field(ge=0)] = 0,
         logs: bool = True,
-        offsets: dict[str, int] | None = None,
-        until: str = "gone",
+        offsets: dict[str, Annotated[int, Field(ge=0, lt=1 << 60)]] | None = None,
+        until: Literal["ended", "gone"] = "gone",
     ) -> AsyncIterator[dict[str, Any]]:
         found = self.ctx.store.find_run(run)
         return follow(self.ctx, found.id, after, logs, dict(offsets or {}), until)
@@ -270,9 +275,15 @@ class Api:
                 return {**answer, "files": 0, "bytes": 0}
             raise RemoteError(f"run {found.id} has no machine yet ({found.state}: {found.reason})")
         session = await self.ctx.sessions.get(rental)
-        into = Path(found.plan.results_into)
-        into.mkdir(parents=True, exist_ok=True)
-        moved = await session.fetch(found.id, str(into), final=False)
+        try:
+            moved = await bring(self.ctx, session, found, final=False)
+        except OSError as error:
+            raise StoreError(
+                f"the results cannot be written here: {error}", hint="Make room first."
+            ) from error
+        except RemoteError:
+            await self.ctx.sessions.drop(rental.id)
+            raise
         self.ctx.ledger.run(found.id, results_synced=self.ctx.clock.time())
         return {**answer, "files": moved.files, "bytes": moved.bytes}
 
@@ -329,7 +340,12 @@ class Api:
             return await self._destroy_orphan(target, drop_results)
         run = self.ctx.store.run(rental.run)
         if rental.state is RentalState.GONE:
-            raise NotFound(f"rental {rental.id} is gone already")
+            raise NotFound(f"rental {rental.id} is gone already", hint="'choline rentals' lists what is not.")
+        if rental.contract is None:
+            raise UsageError(
+                f"it is not known yet whether rental {rental.id} exists; choline is looking for its label",
+                hint="It is destroyed by itself if no run needs it: see 'choline rentals'.",
+            )
         if run.live and any(a.live and a.rental == rental.id for a in self.ctx.store.attempts(run.id)):
             raise UsageError(
                 f"run {run.id} is on it", hint=f"'choline stop {run.id}' brings its results home."
@@ -387,7 +403,10 @@ class Api:
             if looks >= 2:
                 self.ctx.ledger.note("rental", f"orphan contract {contract} destroyed and verified gone")
                 return {"rental": None, "run": None, "contract": contract}
-        raise RemoteError(f"contract {contract} is still listed after its destroy: it may bill")
+        raise RemoteError(
+            f"contract {contract} is still listed after its destroy: it may bill",
+            hint="Try it again; if it stays, end it on the market's own page.",
+        )
 
 
 def _size(paths: list[str]) -> int:

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 from choline_tui.engine.context import Context
-from choline_tui.kernel.errors import BadKey, CholineError, NoCredit
+from choline_tui.engine.ledger import Batch
+from choline_tui.kernel.errors import BadKey, CholineError
 from choline_tui.model.instance import Instance
 from choline_tui.model.label import read_label
 from choline_tui.model.run import Rental, RentalState, Seen
@@ -16,6 +17,12 @@ __all__ = ["destroy", "evidence", "settle", "start", "sweep", "verify", "watch"]
 MIN_LOOKS = 3
 EVIDENCE_WITHIN = 30.0
 MAX_EVIDENCE = 4 << 20
+MAX_PUT_OFF = 600.0
+STARTING = 600.0
+"""s after a stop was seen in which the contract is looked at as often as one that boots"""
+START_EVERY = 300.0
+START_AT_MOST = 6 * 3600.0
+"""Between two starts of a machine that came up and gave nothing: it bills its GPU each time."""
 
 
 async def settle(ctx: Context, rental_id: str) -> None:
@@ -39,23 +46,15 @@ async def settle(ctx: Context, rental_id: str) -> None:
                 price=rental.offer_price,
                 looks=0,
                 next_look=now,
+                trouble="",
             )
             for extra in found[1:]:
-                batch.add_rental(
-                    rental.but(
-                        id=f"{rental.id}x{extra.id}",
-                        label=f"{rental.label}#{extra.id}",
-                        state=RentalState.RELEASING,
-                        contract=extra.id,
-                        release_reason="a second contract with the same label",
-                        billed_from=rental.intended,
-                        price=rental.offer_price,
-                    ),
-                    f"a second contract {extra.id} with the same label: destroying it",
-                )
+                _second(batch, rental, extra.id)
         return
     looks = rental.looks + 1
     if looks >= MIN_LOOKS and now - rental.intended >= ctx.timing.settle:
+        if not await _can_see(ctx, rental):
+            return
         ctx.ledger.rental(
             rental_id,
             f"not in {looks} complete listings over {now - rental.intended:.0f} s: it was never rented",
@@ -64,18 +63,62 @@ async def settle(ctx: Context, rental_id: str) -> None:
             looks=looks,
             gone=now,
             price=None,
+            cost=0.0,
+            trouble="",
         )
     else:
-        ctx.ledger.rental(rental_id, looks=looks, next_look=now + ctx.timing.settle_poll)
+        ctx.ledger.rental(rental_id, looks=looks, next_look=now + ctx.timing.settle_poll, trouble="")
+
+
+def _second(batch: Batch, rental: Rental, contract: int) -> None:
+    batch.add_rental(
+        rental.but(
+            id=f"{rental.id}x{contract}",
+            label=f"{rental.label}#{contract}",
+            state=RentalState.RELEASING,
+            contract=contract,
+            release_reason="a second contract with the same label",
+            billed_from=rental.intended,
+            price=rental.offer_price,
+            gone=None,
+            looks=0,
+            next_look=0.0,
+            failed=False,
+            destroy_asked=None,
+            destroy_accepted=None,
+        ),
+        f"a second contract {contract} with the same label: destroying it",
+    )
+
+
+async def _can_see(ctx: Context, rental: Rental) -> bool:
+    """Whether a listing of this key would show the rental at all: before "missing" means "gone"."""
+    try:
+        here = await ctx.place.account()
+        if not rental.account or not here or rental.account == here:
+            return True
+        error: CholineError = BadKey(
+            f"it was rented with another account ({rental.account}) than this key's ({here})",
+            hint="Start the engine with the key it was rented with; until then it may bill.",
+        )
+    except CholineError as asking:
+        error = asking
+    _put_off(ctx, rental.id, error)
+    return False
 
 
 def sweep(ctx: Context, listing: Listing) -> None:
-    """Contracts with our label whose rental was thought gone: they bill, so they are destroyed."""
-    gone = {r.label: r for r in ctx.store.rentals() if r.state is RentalState.GONE}
-    for instance in listing.instances:
-        label = read_label(instance.label)
-        rental = gone.get(instance.label or "")
-        if label is None or label.home != ctx.home or rental is None:
+    """Contracts with our label whose rental was thought gone, or has another contract: nobody needs them
+    and they bill, so they are destroyed."""
+    ours = [i for i in listing.instances if (label := read_label(i.label)) and label.home == ctx.home]
+    known = {r.label: r for r in ctx.store.rentals_labelled(i.label or "" for i in ours)}
+    for instance in ours:
+        rental = known.get(instance.label or "")
+        if rental is None:
+            continue
+        if rental.live:
+            if rental.contract is not None and rental.contract != instance.id:
+                _sweep_second(ctx, rental, instance.id, listing.seen_at)
             continue
         if rental.gone is not None and listing.seen_at < rental.gone:
             continue  # a picture from before it was gone
@@ -95,11 +138,20 @@ def sweep(ctx: Context, listing: Listing) -> None:
         )
 
 
+def _sweep_second(ctx: Context, rental: Rental, contract: int, seen_at: float) -> None:
+    for known in ctx.store.rentals_labelled([f"{rental.label}#{contract}"]):
+        if known.live or (known.gone is not None and seen_at < known.gone):
+            return
+    with ctx.ledger.batch() as batch:
+        _second(batch, rental, contract)
+
+
 async def watch(ctx: Context, rental_id: str) -> None:
     """One look at the contract: its state, price, address; whether it vanished or was stopped."""
     rental = ctx.store.rental(rental_id)
     booting = rental.state is RentalState.BOOTING
-    interval = ctx.timing.boot_poll if booting else ctx.timing.watch
+    stands = rental.stopped_since is not None and ctx.clock.time() - rental.stopped_since < STARTING
+    interval = ctx.timing.boot_poll if booting or stands else ctx.timing.watch
     try:
         # a second look at something missing must be another picture than the first
         listing = await ctx.place.look(0.0 if rental.looks else interval / 2)
@@ -112,16 +164,19 @@ async def watch(ctx: Context, rental_id: str) -> None:
     now = ctx.clock.time()
     instance = listing.contract(rental.contract)
     if instance is None:
-        _missing(ctx, rental, listing, now)
+        await _missing(ctx, rental, now)
         return
     seen = _seen(instance, listing.seen_at)
-    changes: dict[str, object] = {"seen": seen, "looks": 0, "next_look": now + interval}
+    changes: dict[str, object] = {"seen": seen, "looks": 0, "next_look": now + interval, "trouble": ""}
     text = None
     if seen.status != (rental.seen.status if rental.seen else None):
         text = f"the market says: {seen.status or 'provisioning'}" + (
             f" ({_short(seen.message)})" if seen.message else ""
         )
     stopped = instance.is_stopped
+    if rental.running_since is not None:
+        # one that ended by itself, or waits for its GPUs after a start, does nothing for us either
+        stopped = stopped or instance.is_exited or (instance.is_queued and not instance.is_running)
     if stopped and rental.stopped_since is None:
         changes["stopped_since"] = now
         text = "stopped, and not by us: its disk bills, its GPU does not"
@@ -140,10 +195,11 @@ async def watch(ctx: Context, rental_id: str) -> None:
         changes["fatal_since"] = rental.fatal_since or now
     elif rental.fatal_since is not None:
         changes["fatal_since"] = None
-    if rental.type == "interruptible" and instance.is_bid is False:
+    wrong = _wrong_type(rental, instance) if booting else ""
+    if wrong:
         changes |= {
             "state": RentalState.RELEASING,
-            "release_reason": "rented on demand although a bid was sent",
+            "release_reason": wrong,
             "failed": True,
             "next_look": 0.0,
         }
@@ -151,22 +207,35 @@ async def watch(ctx: Context, rental_id: str) -> None:
     ctx.ledger.run(rental.run, phase=_phase(seen)) if booting else None
 
 
+def _wrong_type(rental: Rental, instance: Instance) -> str:
+    if rental.type == "interruptible" and instance.is_bid is False:
+        return "rented on demand although a bid was sent"
+    if rental.type == "on-demand" and instance.is_bid is True:
+        return "rented as interruptible although no bid was sent"
+    return ""
+
+
 def _phase(seen: Seen) -> str:
     return " ".join(filter(None, (seen.status or "provisioning", _short(seen.message))))[:120]
 
 
-def _missing(ctx: Context, rental: Rental, listing: Listing, now: float) -> None:
+async def _missing(ctx: Context, rental: Rental, now: float) -> None:
     if rental.seen is None and now - (rental.billed_from or rental.intended) < ctx.timing.settle:
         # just made: the listing may lag behind the rent call
         ctx.ledger.rental(rental.id, next_look=now + ctx.timing.boot_poll)
         return
     looks = rental.looks + 1
-    if looks < 2:
-        ctx.ledger.rental(rental.id, looks=looks, next_look=now + ctx.timing.verify_gap)
+    # a machine that has work of ours on it is given up slowly: waiting costs nothing, a mistake does
+    young = rental.up is not None and rental.seen is not None and now - rental.seen.at < ctx.timing.settle
+    if looks < (MIN_LOOKS if rental.up is not None else 2) or young:
+        gap = ctx.timing.settle_poll if rental.up is not None else ctx.timing.verify_gap
+        ctx.ledger.rental(rental.id, looks=looks, next_look=now + gap)
+        return
+    if not await _can_see(ctx, rental):
         return
     ctx.ledger.rental(
         rental.id,
-        "not in two complete listings in a row: the contract is gone, and nobody of ours destroyed it",
+        f"not in {looks} complete listings in a row: the contract is gone, and nobody of ours destroyed it",
         state=RentalState.GONE,
         release_reason="the contract vanished from the market (host, credit, or destroyed elsewhere)",
         looks=looks,
@@ -194,8 +263,10 @@ def _put_off(ctx: Context, rental_id: str, error: CholineError) -> None:
     now = ctx.clock.time()
     until = float(error.details.get("until", 0.0))
     wait = 60.0 if isinstance(error, BadKey) else 2 * ctx.timing.retry
-    ctx.ledger.rental(rental_id, next_look=max(until, now + wait))
-    ctx.hub.publish("trouble", ctx.store.rental(rental_id).run, text=error.message)
+    when = min(max(until, now + wait), now + MAX_PUT_OFF)
+    words = " ".join(filter(None, (error.message, error.hint)))
+    known = ctx.store.rental(rental_id).trouble == words
+    ctx.ledger.rental(rental_id, None if known else words, next_look=when, trouble=words)
 
 
 async def start(ctx: Context, rental_id: str) -> None:
@@ -203,30 +274,28 @@ async def start(ctx: Context, rental_id: str) -> None:
     rental = ctx.store.rental(rental_id)
     now = ctx.clock.time()
     stood = now - (rental.stopped_since or now)
+    await ctx.sessions.drop(rental_id)
     try:
         if rental.contract is not None:
             await ctx.place.start(rental.contract)
-        text = "asked the market to start it"
-    except NoCredit as error:
-        text = error.message
     except CholineError as error:
-        text = f"cannot be started yet: {error.message}"
-    ctx.ledger.rental(rental_id, text, next_look=now + min(300.0, 15.0 + stood / 4))
-    await ctx.sessions.drop(rental_id)
-    await _look_after_start(ctx, rental_id)
-
-
-async def _look_after_start(ctx: Context, rental_id: str) -> None:
-    """Watch until the next start is due; a machine that came back is seen at once."""
-    while True:
-        rental = ctx.store.rental(rental_id)
-        due = rental.next_look
-        await watch(ctx, rental_id)
-        rental = ctx.store.rental(rental_id)
-        if rental.stopped_since is None or ctx.clock.time() >= due or not rental.live:
-            return
-        ctx.ledger.rental(rental_id, next_look=due)
-        await ctx.clock.sleep(ctx.timing.boot_poll)
+        words = " ".join(filter(None, (f"cannot be started yet: {error.message}", error.hint)))
+        ctx.ledger.rental(
+            rental_id,
+            None if rental.trouble == words else words,
+            trouble=words,
+            next_look=now + ctx.timing.boot_poll,
+            start_at=now + min(START_EVERY, 15.0 + stood / 4),
+        )
+        return
+    ctx.ledger.rental(
+        rental_id,
+        "asked the market to start it",
+        trouble="",
+        next_look=now + ctx.timing.boot_poll,
+        starts=rental.starts + 1,
+        start_at=now + min(START_AT_MOST, START_EVERY * 4.0 ** min(rental.starts, 6)),
+    )
 
 
 async def evidence(ctx: Context, rental_id: str) -> None:
@@ -239,16 +308,23 @@ async def evidence(ctx: Context, rental_id: str) -> None:
             if rental.contract is not None:
                 for name, daemon in (("container.log", False), ("daemon.log", True)):
                     try:
-                        found[name] = (await ctx.place.logs(rental.contract, daemon=daemon)).encode()
+                        found[name] = (await ctx.place.logs(rental.contract, daemon=daemon)).encode(
+                            errors="replace"
+                        )
                     except CholineError as error:
                         found[name + ".error"] = error.message.encode()
             if rental.running_since is not None:
                 session = await ctx.sessions.get(rental)
                 found |= await session.evidence()
-    except (CholineError, TimeoutError, OSError) as error:
-        found["incomplete.txt"] = f"not all evidence could be had: {error}".encode()
-    _write_evidence(into, found)
-    ctx.ledger.rental(rental_id, f"evidence kept: {', '.join(sorted(found))}", evidence=ctx.clock.time())
+    except Exception as error:
+        # whatever it is: it bills, and goes with less evidence
+        found["incomplete.txt"] = f"not all evidence could be had: {error}".encode(errors="replace")
+    try:
+        _write_evidence(into, found)
+        text = f"evidence kept: {', '.join(sorted(found))}"
+    except OSError as error:
+        text = f"the evidence could not be written: {error}"
+    ctx.ledger.rental(rental_id, text, evidence=ctx.clock.time())
 
 
 def _write_evidence(into: Path, found: dict[str, bytes]) -> None:
@@ -263,6 +339,9 @@ async def destroy(ctx: Context, rental_id: str) -> None:
     await ctx.sessions.drop(rental_id)
     now = ctx.clock.time()
     if rental.contract is None:
+        if rental.billed_from is not None:  # nobody knows yet whether there is one
+            ctx.ledger.rental(rental_id, "looking for its label", state=RentalState.UNKNOWN, next_look=now)
+            return
         ctx.ledger.rental(rental_id, "there was no contract", state=RentalState.GONE, gone=now)
         return
     ctx.ledger.rental(rental_id, f"destroying contract {rental.contract}", destroy_asked=now)
@@ -275,7 +354,7 @@ async def destroy(ctx: Context, rental_id: str) -> None:
         return
     ctx.crash_point("after destroy")
     now = ctx.clock.time()
-    ctx.ledger.rental(rental_id, destroy_accepted=now, destroy_asked=now, looks=0, next_look=now)
+    ctx.ledger.rental(rental_id, destroy_accepted=now, destroy_asked=now, looks=0, next_look=now, trouble="")
 
 
 async def verify(ctx: Context, rental_id: str) -> None:
@@ -290,7 +369,7 @@ async def verify(ctx: Context, rental_id: str) -> None:
     there = [i for i in listing.instances if i.id == rental.contract or i.label == rental.label]
     if there:
         other = next((i.id for i in there if i.id != rental.contract), None)
-        changes: dict[str, object] = {"looks": 0, "next_look": now + ctx.timing.retry}
+        changes: dict[str, object] = {"looks": 0, "next_look": now + ctx.timing.retry, "trouble": ""}
         if other is not None and all(i.id != rental.contract for i in there):
             changes |= {"contract": other, "destroy_asked": None, "destroy_accepted": None}
         ctx.ledger.rental(rental_id, "still listed after the destroy" if rental.looks else None, **changes)
@@ -299,11 +378,14 @@ async def verify(ctx: Context, rental_id: str) -> None:
     if looks < 2:
         ctx.ledger.rental(rental_id, looks=looks, next_look=now + ctx.timing.verify_gap)
         return
+    if not await _can_see(ctx, rental):
+        return
     rental = ctx.ledger.rental(
         rental_id,
         "verified: missing from two complete listings, nothing bills",
         state=RentalState.GONE,
         looks=looks,
         gone=now,
+        trouble="",
     )
     ctx.ledger.note("money", f"cost about ${rental.cost:.4f}", run=rental.run, rental=rental_id)

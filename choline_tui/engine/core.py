@@ -16,6 +16,10 @@ __all__ = ["Engine"]
 log = logging.getLogger("choline.engine")
 
 NAP = 30.0
+MOVED = 30.0
+"""s by which the wall clock must leave the steady one to have jumped (sleep, NTP, a person)"""
+MAX_RETRY = 60.0
+START_AGAIN = 6 * 3600.0
 
 
 @dataclass
@@ -31,29 +35,60 @@ class Engine:
         self.ctx = ctx
         self._drivers: dict[str, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
+        self._offset = self._wall_offset()
 
     async def start(self) -> None:
         """Read the store and go on. A rent call that was in flight may or may not have happened."""
-        ctx = self.ctx
-        for rental in ctx.store.rentals(live=True):
+        for rental in self.ctx.store.rentals(live=True):
             if rental.state is RentalState.INTENDED:
-                ctx.ledger.rental(
-                    rental.id,
-                    "the engine ended during the rent call; looking for its label",
-                    state=RentalState.UNKNOWN,
-                    next_look=ctx.clock.time(),
-                    looks=0,
-                    billed_from=rental.intended,
-                    price=rental.offer_price,
-                )
-            else:
-                # what another engine planned for later is looked at now
-                ctx.ledger.rental(rental.id, next_look=0.0, looks=0)
-        for run in ctx.store.busy_runs():
-            for attempt in ctx.store.attempts(run):
-                if attempt.live and attempt.retry_at:
-                    ctx.ledger.attempt(run, attempt.n, retry_at=0.0)
-            self.poke(run)
+                self._intent_left(rental, "the engine ended during the rent call")
+        self._plan_anew()
+
+    def _intent_left(self, rental: Rental, why: str) -> None:
+        self.ctx.ledger.rental(
+            rental.id,
+            f"{why}; looking for its label",
+            state=RentalState.UNKNOWN,
+            next_look=0.0,
+            looks=0,
+            billed_from=rental.intended,
+            price=rental.offer_price,
+        )
+
+    def _plan_anew(self) -> None:
+        """What an earlier engine, or this one by another clock, planned for later is looked at now; what
+        is judged by how long it has lasted begins to last."""
+        ctx, now = self.ctx, self.ctx.clock.time()
+        for rental in ctx.store.rentals(live=True):
+            ctx.ledger.rental(
+                rental.id,
+                next_look=0.0,
+                looks=0,
+                fatal_since=None,
+                start_at=min(rental.start_at, now + START_AGAIN),
+            )
+        for run_id in ctx.store.busy_runs():
+            for attempt in ctx.store.attempts(run_id):
+                if attempt.live and (attempt.retry_at or attempt.failing_since is not None):
+                    ctx.ledger.attempt(
+                        run_id, attempt.n, retry_at=0.0, failing_since=None, unreachable_since=None
+                    )
+            run = ctx.store.run(run_id)
+            if run.live and run.not_before:
+                ctx.ledger.run(run_id, not_before=0.0)
+            self.poke(run_id)
+
+    def _wall_offset(self) -> float:
+        return self.ctx.clock.time() - self.ctx.clock.monotonic()
+
+    def _mind_the_clock(self) -> None:
+        offset = self._wall_offset()
+        if abs(offset - self._offset) > MOVED:
+            log.info("the wall clock moved by %.0f s", offset - self._offset)
+            self._offset = offset
+            self._plan_anew()
+        elif offset != self._offset:
+            self._offset = offset  # the small steps by which a clock is kept right do not add up
 
     async def close(self) -> None:
         """Stop driving; nothing on the market or on a machine is changed by it."""
@@ -86,16 +121,20 @@ class Engine:
 
     async def _drive(self, run_id: str, wake: asyncio.Event) -> None:
         lanes: dict[str, _Lane] = {}
+        told, wait = "", self.ctx.timing.retry
         try:
             while True:
                 wake.clear()
                 try:
                     over = await self._step(run_id, lanes, wake)
-                except Exception:
+                    told, wait = "", self.ctx.timing.retry
+                except Exception as error:
                     # a full disk, say: a run that may bill is never let go because of it
-                    log.exception("deciding about run %s failed", run_id)
-                    await self.ctx.clock.sleep(self.ctx.timing.retry)
-                    over = False
+                    if repr(error) != told:
+                        log.exception("deciding about run %s failed", run_id)
+                    told, over = repr(error), False
+                    await self.ctx.clock.sleep(wait)
+                    wait = min(MAX_RETRY, 2 * wait)
                 if over:
                     return
         finally:
@@ -105,9 +144,16 @@ class Engine:
 
     async def _step(self, run_id: str, lanes: dict[str, _Lane], wake: asyncio.Event) -> bool:
         """Decide once and set to work; True when nothing of this run is left to do."""
+        self._mind_the_clock()
         for name in [n for n, lane in lanes.items() if lane.task.done()]:
             self._finished(run_id, lanes.pop(name))
         run, attempts, rentals = self._load(run_id)
+        if not any(lane.action.do is Do.ACQUIRE for lane in lanes.values()):
+            for rental in rentals:
+                if rental.state is RentalState.INTENDED:
+                    # the store would not take what came of the call (a full disk): it may have been done
+                    self._intent_left(rental, "what came of the rent call could not be written")
+                    return False
         if not run.live and not any(r.live for r in rentals) and not lanes:
             return True
         actions = decide(run, attempts, rentals, self.ctx.clock.time())
@@ -132,7 +178,7 @@ class Engine:
         for name, lane in list(lanes.items()):
             action = wanted.get(name)
             overtaken = action is None or not action.same_work(lane.action)
-            if overtaken and lane.action.preemptible and not lane.task.done():
+            if overtaken and self._may_end(run.id, lane) and not lane.task.done():
                 lane.task.cancel()
                 await asyncio.gather(lane.task, return_exceptions=True)
                 del lanes[name]
@@ -152,6 +198,13 @@ class Engine:
             task.add_done_callback(lambda _t: wake.set())
             lanes[action.lane] = _Lane(action, task)
         return due
+
+    def _may_end(self, run_id: str, lane: _Lane) -> bool:
+        """A search, or the wait for another run's rent, can be left; a rent call never."""
+        if lane.action.do is Do.ACQUIRE:
+            rentals = self.ctx.store.rentals(run=run_id)
+            return not any(r.state is RentalState.INTENDED for r in rentals)
+        return lane.action.preemptible
 
     async def _rest(self, wake: asyncio.Event, due: float | None) -> None:
         if due is None:
@@ -178,21 +231,27 @@ class Engine:
         log.error("%s of run %s failed", lane.action.do, run_id, exc_info=error)
         words = error.message if isinstance(error, CholineError) else f"unexpected: {error!r}"[:300]
         ctx, now = self.ctx, self.ctx.clock.time()
+        words, later = f"{lane.action.do}: {words}", now + 4 * ctx.timing.retry
         with ctx.ledger.batch() as batch:
-            batch.note("engine", f"{lane.action.do}: {words}", run=run_id, rental=lane.action.rental)
             if lane.action.lane.startswith("rental:") and lane.action.rental:
-                batch.rental(lane.action.rental, next_look=now + 4 * ctx.timing.retry)
+                told = ctx.store.rental(lane.action.rental).trouble == words
+                batch.rental(lane.action.rental, next_look=later, trouble=words)
             elif lane.action.attempt is not None:
                 attempt = ctx.store.attempt(run_id, lane.action.attempt)
+                told = attempt.reason == words
                 batch.attempt(
                     run_id,
                     attempt.n,
-                    retry_at=now + 4 * ctx.timing.retry,
+                    retry_at=later,
                     failures=attempt.failures + 1,
+                    failing_since=attempt.failing_since or now,
                     reason=words,
                 )
             else:
-                batch.run(run_id, not_before=now + 4 * ctx.timing.retry, reason=words)
+                told = ctx.store.run(run_id).reason == words
+                batch.run(run_id, not_before=later, reason=words)
+            if not told:
+                batch.note("engine", words, run=run_id, rental=lane.action.rental)
 
     def _tell_waiting(self, run: Run, action: Action) -> None:
         state = action.state or run.state
@@ -292,7 +351,7 @@ class Engine:
                 run=run_id, n=n, rental=action.rental, created=now, state=AttemptState.PREPARING
             )
             batch.add_attempt(attempt, f"attempt {n} on the same machine")
-            batch.run(run_id, state=RunState.PREPARING, reason=action.why, results_complete=False)
+            batch.run(run_id, state=RunState.PREPARING, reason=action.why)
 
     def _finish(self, run_id: str, action: Action) -> None:
         run, now = self.ctx.store.run(run_id), self.ctx.clock.time()

@@ -41,14 +41,14 @@ class Batch:
 
     def run(self, run: str, text: str | None = None, **changes: Any) -> Run:
         old = self.runs.get(run) or self._store.run(run)
-        new = old.but(**{"updated": self._now, **changes})
+        new = old.but(**{"updated": self._now, **_sound(changes)})
         self.runs[run] = new
         self._tell("run", text, old.state, new.state, changes.get("reason", ""), run=run)
         return new
 
     def attempt(self, run: str, n: int, text: str | None = None, **changes: Any) -> Attempt:
         old = self.attempts.get((run, n)) or self._store.attempt(run, n)
-        new = old.but(**changes)
+        new = old.but(**_sound(changes))
         self.attempts[run, n] = new
         self._tell("attempt", text, old.state, new.state, changes.get("reason", ""), run=run)
         return new
@@ -58,7 +58,7 @@ class Batch:
         if {"price", "stopped_since", "state"} & set(changes):
             # the rate may change here: what was spent until now is settled at the old one
             changes = {"cost": old.cost_until(self._now), "cost_at": self._now, **changes}
-        new = old.but(**changes)
+        new = old.but(**_sound(changes))
         self.rentals[rental] = new
         reason = changes.get("release_reason", "")
         self._tell("rental", text, old.state, new.state, reason, run=old.run, rental=rental)
@@ -76,12 +76,23 @@ class Batch:
         **data: Any,
     ) -> None:
         self.events.append(
-            Event(at=self._now, kind=kind, text=text, run=run, rental=rental, old=old, new=new, data=data)
+            Event(
+                at=self._now, kind=kind, text=_utf8(text), run=run, rental=rental, old=old, new=new, data=data
+            )
         )
 
     def _tell(self, kind: str, text: str | None, old: str, new: str, reason: str, **of: Any) -> None:
         if old != new or text is not None:
             self.note(kind, text or reason or f"{old} -> {new}", old=str(old), new=str(new), **of)
+
+
+def _utf8(text: str) -> str:
+    """Names of files that are no UTF-8 come in errors; a text that cannot be written would stop its run."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _sound(changes: dict[str, Any]) -> dict[str, Any]:
+    return {k: _utf8(v) if type(v) is str else v for k, v in changes.items()}
 
 
 class Ledger:

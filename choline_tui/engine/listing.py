@@ -14,7 +14,7 @@ def market_rows(
     store: Store, home: str, listing: Listing | None, now: float, trouble: str
 ) -> list[dict[str, Any]]:
     """One row a rental that is not gone and one a contract; ``trouble``: why there is no listing."""
-    rentals = [r for r in store.rentals() if r.live]
+    rentals = store.rentals(live=True)
     by_contract = {r.contract: r for r in rentals if r.contract is not None}
     runs = store.run_ids()
     rows = []
@@ -36,7 +36,7 @@ def market_rows(
             "label": instance.label,
             "status": instance.actual_status,
             "gpu": f"{instance.num_gpus or '?'}x {instance.gpu_name or 'unknown'}",
-            "price": instance.total_per_hour,
+            "price": instance.disk_per_hour if instance.is_stopped else instance.total_per_hour,
             "listed": True,
         }
         if ours is None:
@@ -65,5 +65,5 @@ def _row(rental: Rental, now: float) -> dict[str, Any]:
         "since": rental.billed_from,
         "cost": rental.cost_until(now),
         "keep_until": rental.keep_until,
-        "reason": rental.release_reason,
+        "reason": rental.trouble or rental.release_reason,
     }

@@ -3,9 +3,10 @@
 import asyncio
 import shlex
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from choline_tui.engine.context import Context
 from choline_tui.kernel.errors import (
@@ -18,16 +19,18 @@ from choline_tui.kernel.errors import (
     SshDropped,
     SshRefused,
     SshTimeout,
+    TransferFailed,
 )
 from choline_tui.kernel.protocol import ENDED, JobSpec, JobStatus, Lease, Probe
 from choline_tui.kernel.session import Item, Progress, RemoteSession, Transfer
 from choline_tui.model.choose import gpu_matches
 from choline_tui.model.run import Attempt, AttemptState, Plan, Rental, RentalState, Run, RunState
 
-__all__ = ["check_machine", "collect", "connect", "follow", "prepare", "stop_job"]
+__all__ = ["bring", "check_machine", "collect", "connect", "follow", "prepare", "stop_job"]
 
 LOG_LIMIT = 300 << 20
 RENEW_EVERY = 300.0
+WELL: dict[str, Any] = {"failures": 0, "failing_since": None, "unreachable_since": None}
 
 
 def check_machine(probe: Probe, rental: Rental, plan: Plan) -> None:
@@ -93,6 +96,7 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
         return
     if wait is None:
         wait = min(60.0, 1.5 * 1.6**attempt.failures)
+    since = attempt.failing_since if attempt.failing_since is not None else now
     cut_off = isinstance(error, (SshRefused, SshTimeout, SshDropped, SshDenied))
     ctx.ledger.attempt(
         run_id,
@@ -100,16 +104,25 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
         error.message if attempt.reason != error.message else None,
         # not answering yet is bounded by time; everything else by the number of failures
         failures=attempt.failures + (0 if cut_off else 1),
-        retry_at=now + (min(wait, 2.0) if cut_off and attempt.submitted is None else wait),
+        failing_since=since,
+        retry_at=now + (_patience(attempt, now - since) if cut_off else wait),
         unreachable_since=(attempt.unreachable_since or now) if cut_off else attempt.unreachable_since,
         reason=error.message,
     )
 
 
+def _patience(attempt: Attempt, failing_s: float) -> float:
+    """s until a machine that does not answer is tried again: one that boots soon, one that was lost less
+    and less often."""
+    return 2.0 if attempt.submitted is None else min(60.0, max(1.5, max(0.0, failing_s) / 4))
+
+
 def _fine(ctx: Context, run_id: str, n: int) -> None:
     attempt = ctx.store.attempt(run_id, n)
-    if attempt.failures or attempt.unreachable_since is not None or attempt.reason:
-        ctx.ledger.attempt(run_id, n, failures=0, unreachable_since=None, retry_at=0.0, reason="")
+    if attempt.failures or attempt.failing_since is not None or attempt.reason:
+        ctx.ledger.attempt(run_id, n, retry_at=0.0, reason="", **WELL)
+    if ctx.store.rental(attempt.rental).starts:
+        ctx.ledger.rental(attempt.rental, starts=0)
 
 
 async def connect(ctx: Context, rental_id: str, n: int) -> None:
@@ -138,9 +151,8 @@ async def connect(ctx: Context, rental_id: str, n: int) -> None:
                 n,
                 "checking the machine",
                 state=AttemptState.PREPARING,
-                failures=0,
-                unreachable_since=None,
                 reason="",
+                **WELL,
             )
             batch.run(rental.run, "preparing", state=RunState.PREPARING, reason="", phase="")
 
@@ -176,13 +188,18 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
                 state=AttemptState.RUNNING,
                 submitted=now,
                 job_state=status.state,
-                failures=0,
-                unreachable_since=None,
                 retry_at=0.0,
                 reason="",
+                **WELL,
             )
             batch.run(
-                run.id, "running", state=RunState.RUNNING, reason="", phase="", started=run.started or now
+                run.id,
+                "running",
+                state=RunState.RUNNING,
+                reason="",
+                phase="",
+                started=run.started or now,
+                results_complete=False,
             )
 
 
@@ -262,18 +279,24 @@ async def _keep_lease(ctx: Context, session: RemoteSession, run: Run, rental_id:
 
 
 async def _keep_results(ctx: Context, session: RemoteSession, run: Run) -> None:
+    told = ""
     while True:
-        await ctx.clock.sleep(run.plan.results_every_s)
+        await ctx.clock.sleep(max(1.0, run.plan.results_every_s))
         try:
-            moved = await _fetch(ctx, session, run, final=False)
-        except OSError as error:
-            ctx.ledger.note("run", f"results not synced: {error}", run=run.id)
+            moved = await bring(ctx, session, run, final=False)
+        except (OSError, TransferFailed) as error:
+            # a full disk here, or files that change under the copy: the run goes on, and so do we
+            if str(error) != told:
+                told = str(error)
+                ctx.ledger.note("run", f"results not synced: {error}", run=run.id)
             continue
+        told = ""
         text = f"results synced: {moved.files} files, {moved.bytes:,} bytes" if moved.files else None
         ctx.ledger.run(run.id, text, results_synced=ctx.clock.time())
 
 
-async def _fetch(ctx: Context, session: RemoteSession, run: Run, *, final: bool) -> Transfer:
+async def bring(ctx: Context, session: RemoteSession, run: Run, *, final: bool) -> Transfer:
+    """Bring results home, never filling this computer's disk. Raises RemoteError, OSError."""
     into = Path(run.plan.results_into)
     into.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(into).free
@@ -339,8 +362,8 @@ def _job_status(ctx: Context, run_id: str, n: int, status: JobStatus) -> None:
             job_state=status.state,
             started=attempt.started or ctx.clock.time(),
         )
-        if ctx.store.run(run_id).state is RunState.INTERRUPTED:
-            ctx.ledger.run(run_id, state=RunState.RUNNING, reason="")
+    if status.state != ENDED and ctx.store.run(run_id).state is RunState.INTERRUPTED:
+        ctx.ledger.run(run_id, "running again", state=RunState.RUNNING, reason="")
 
 
 async def stop_job(ctx: Context, rental_id: str, n: int, why: str) -> None:
@@ -360,7 +383,19 @@ async def collect(ctx: Context, rental_id: str, n: int) -> None:
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
         session = await ctx.sessions.get(rental)
-        await _with_lease(ctx, session, run, rental_id, _fetch_final(ctx, session, run, n))
+        failing = attempt.failing_since
+        if failing is None or 0 <= ctx.clock.time() - failing < run.plan.grace_s:
+            await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))
+            keeper = asyncio.create_task(_keep_lease(ctx, session, run, rental_id))
+            try:
+                await _fetch_final(ctx, session, run, n)
+            finally:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
+        else:
+            # results that will not come home (a full disk here) must not keep its GPU billing: unrenewed,
+            # the machine stops itself after its grace, and keeps them on its disk
+            await _fetch_final(ctx, session, run, n)
         # from here on, nothing of value is on the machine: if home dies now it destroys itself
         safe = _lease(run, ctx.store.rental(rental_id), ctx.clock.time(), safe=True, hold=run.plan.keep_s > 0)
         if run.plan.keep_s > 0:
@@ -371,21 +406,8 @@ async def collect(ctx: Context, rental_id: str, n: int) -> None:
             await ctx.sessions.drop(rental_id)
 
 
-async def _with_lease(
-    ctx: Context, session: RemoteSession, run: Run, rental_id: str, work: Awaitable[None]
-) -> None:
-    """A long collection renews the lease on the way."""
-    await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))
-    keeper = asyncio.create_task(_keep_lease(ctx, session, run, rental_id))
-    try:
-        await work
-    finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
-
-
 async def _fetch_final(ctx: Context, session: RemoteSession, run: Run, n: int) -> None:
-    moved = await _fetch(ctx, session, run, final=True)
+    moved = await bring(ctx, session, run, final=True)
     now = ctx.clock.time()
     with ctx.ledger.batch() as batch:
         skipped = f"; refused: {', '.join(moved.skipped[:5])}" if moved.skipped else ""
@@ -394,9 +416,8 @@ async def _fetch_final(ctx: Context, session: RemoteSession, run: Run, n: int) -
             n,
             f"results are home and checked: {moved.files} files, {moved.bytes:,} bytes{skipped}"[:500],
             collected=now,
-            failures=0,
             retry_at=0.0,
-            unreachable_since=None,
             reason="",
+            **WELL,
         )
         batch.run(run.id, results_synced=now, results_complete=True)

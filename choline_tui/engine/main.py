@@ -26,7 +26,7 @@ from choline_tui.engine.offers import OfferBook
 from choline_tui.engine.planning import new_id
 from choline_tui.engine.server import Server
 from choline_tui.kernel.clock import SystemClock
-from choline_tui.kernel.errors import CholineError, ConfigError, RemoteError, VastError
+from choline_tui.kernel.errors import CholineError, ConfigError, RemoteError
 from choline_tui.kernel.session import Address, Item, RemoteSession
 from choline_tui.model.run import Rental, Run
 from choline_tui.places.base import Listing
@@ -195,8 +195,10 @@ async def _look_around(place: VastPlace, clock: SystemClock) -> None:
     while True:
         try:
             await place.look(LOOK_AROUND / 2)
-        except VastError as error:
+        except CholineError as error:
             log.info("listing: %s", error.message)
+        except Exception:
+            log.exception("listing")
         await clock.sleep(LOOK_AROUND)
 
 

@@ -4,12 +4,13 @@ One page is at most 64 offers. Deeper pages go on from the last price (``gte``, 
 may cost the same); they are taken only when all offers are asked for.
 """
 
+import contextlib
 import datetime
 import json
 from dataclasses import replace
 
 from choline_tui.kernel.clock import Clock
-from choline_tui.kernel.errors import QuotaSpent, RateLimited, VastError
+from choline_tui.kernel.errors import QuotaSpent, RateLimited, StoreError, VastError
 from choline_tui.model.conditions import Order, Query
 from choline_tui.model.offer import Offer, OfferPage, read_page
 from choline_tui.places.base import MarketPlace
@@ -19,6 +20,8 @@ __all__ = ["OfferBook"]
 
 PAGE = 64
 MAX_PAGES = 40
+MAX_KNOWN = 30
+"""queries whose offers are kept in memory; more lie in the store"""
 FRESH_FOR = 20.0
 """s in which the same question gets the same answer"""
 
@@ -69,7 +72,6 @@ class OfferBook:
             return known
         self._spend(for_rent=for_rent)
         page = await self._place.search(query)
-        self._pages[key] = page
         self._keep(key, page)
         return page
 
@@ -77,13 +79,19 @@ class OfferBook:
         return json.dumps(query.to_filters(), sort_keys=True)
 
     def _keep(self, key: str, page: OfferPage) -> None:
+        self._pages.pop(key, None)
+        self._pages[key] = page
+        while len(self._pages) > MAX_KNOWN:
+            del self._pages[next(iter(self._pages))]
         body = (
             page.raw
             or json.dumps(
                 {"offers": [o.model_dump(mode="json", exclude_none=True) for o in page.offers]}
             ).encode()
         )
-        self._store.keep_offers(key, page.seen_at, page.complete, body)
+        # a cache that cannot be written (a full disk) is no reason to have no offers
+        with contextlib.suppress(StoreError):
+            self._store.keep_offers(key, page.seen_at, page.complete, body)
 
     def cached(self, query: Query) -> OfferPage | None:
         """What was last seen for this query, however old; from disk after a restart."""
@@ -121,6 +129,5 @@ class OfferBook:
             type=query.type,
             complete=complete,
         )
-        self._pages[key] = whole
         self._keep(key, whole)
         return whole

@@ -1,5 +1,6 @@
 """From what a person asks for to a frozen plan: request over project over home over defaults."""
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -47,8 +48,17 @@ class Draft:
 
 def _project(request: RunRequest) -> tuple[Project | None, Path]:
     start = Path(request.project)
+    if not start.is_absolute():
+        raise ProjectError(f"the project must be an absolute directory, not {request.project!r}")
+    try:
+        request.project.encode()
+    except UnicodeEncodeError:
+        raise ProjectError(
+            f"the name of the directory is not UTF-8: {os.fsencode(start)!r}",
+            hint="Rename it, or start the run from another one.",
+        ) from None
     if not start.is_dir():
-        raise ProjectError(f"there is no directory {start}")
+        raise ProjectError(f"there is no directory {start}", hint="Start the run from one that is there.")
     found = find_project(start)
     if found is None:
         return None, start
@@ -174,7 +184,11 @@ def _draft_like(
             query, conditions=kept, disk_gb=plan.disk_gb, type=plan.type, order=(Order("dph_total"),)
         )
     plan = plan.but(query=query.text())
-    return Draft(plan, query, project, directory, request.premium or 0.0, request.premium is None), settings
+    if request.premium is None:
+        return Draft(plan, query, project, directory, 0.0, True), settings
+    # a premium asked for now is over what the market asks now, not over the price of then
+    plan = plan.but(cap=request.max_price or ANY_PRICE)
+    return Draft(plan, query, project, directory, request.premium, False), settings
 
 
 def cap_from(made: Draft, page: OfferPage, refused: set[int]) -> tuple[Plan, list[Offer]]:

@@ -68,15 +68,17 @@ class Server:
                     message = json.loads(line)
                     if not isinstance(message, dict):
                         raise ValueError("not an object")
-                except ValueError:
+                except (ValueError, RecursionError):
                     break
                 if "cancel" in message:
-                    task = calls.get(message["cancel"])
+                    task = calls.get(message["cancel"]) if isinstance(message["cancel"], int) else None
                     if task is not None:
                         task.cancel()
                     continue
                 self.asked += 1
-                call = int(message.get("id", 0))
+                call = message.get("id", 0)
+                if not isinstance(call, int):
+                    break
                 task = asyncio.create_task(self._call(call, message, writer))
                 calls[call] = task
                 task.add_done_callback(lambda _t, c=call: calls.pop(c, None))  # type: ignore[misc]

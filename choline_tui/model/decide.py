@@ -131,13 +131,36 @@ def _run_action(
         return Action(Do.WAIT, lane, why="waiting until the rent call is settled", **here)  # type: ignore[arg-type]
     if rental.state in (RentalState.GONE, RentalState.RELEASING):
         return _without_machine(run, attempt, rental, lane)
+    if attempt.state is AttemptState.COLLECTING and attempt.collected is not None:
+        return _collected(run, attempts, attempt, rental, lane, now)
     if rental.state is RentalState.BOOTING:
-        seen = rental.seen
-        ready = seen is not None and seen.status == "running" and bool(seen.address) and rental.price_checked
-        if ready:
+        if _ready(rental):
             return Action(Do.CONNECT, lane, rental.id, attempt.n, attempt.retry_at, "SSH")
         return Action(Do.WAIT, lane, rental.id, attempt.n, why="the machine is starting")
     return _on_machine(run, attempt, rental, lane, now)
+
+
+def _collected(
+    run: Run, attempts: Sequence[Attempt], attempt: Attempt, rental: Rental, lane: str, now: float
+) -> Action:
+    """Everything of value is at home."""
+    over = run.want == "stop" or life_over(rental, run.plan.max_life_s, now)
+    if attempt.job_reason == "lost" and not over:
+        why = "the machine restarted under the command"
+        tried = sum(a.outcome is Outcome.ERROR for a in attempts) + 1
+        if tried < run.plan.tries and rental.stopped_since is None:
+            return Action(Do.AGAIN_HERE, lane, rental.id, attempt.n, why=why)
+        if tried >= run.plan.tries:
+            why = f"{tried} tries failed; the last: {why}"
+            return Action(Do.FINISH, lane, rental.id, attempt.n, why=why, outcome=Outcome.ERROR)
+        return Action(Do.CLOSE_ATTEMPT, lane, rental.id, attempt.n, why=why, outcome=Outcome.ERROR)
+    outcome, reason = _verdict(run, attempt)
+    return Action(Do.FINISH, lane, rental.id, attempt.n, why=reason, outcome=outcome)
+
+
+def _ready(rental: Rental) -> bool:
+    seen = rental.seen
+    return seen is not None and seen.status == "running" and bool(seen.address) and rental.price_checked
 
 
 def _without_attempt(
@@ -163,7 +186,8 @@ def _without_attempt(
 def _without_machine(run: Run, attempt: Attempt, rental: Rental, lane: str) -> Action:
     """The machine of a live attempt is gone or going."""
     why = rental.release_reason or "the rental ended"
-    if attempt.state is AttemptState.COLLECTING and attempt.job_state == "ended":
+    lost = attempt.job_reason == "lost" and run.want != "stop"
+    if attempt.state is AttemptState.COLLECTING and attempt.job_state == "ended" and not lost:
         outcome, reason = _verdict(run, attempt)
         if attempt.collected is None:
             reason += f"; results are home only as far as they were synced ({why})"
@@ -175,7 +199,7 @@ def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: floa
     stopping = run.want == "stop"
     if rental.stopped_since is not None:
         state = RunState.INTERRUPTED if attempt.state is AttemptState.RUNNING else None
-        why = "the machine was stopped; waiting for it"
+        why = "the machine was stopped; waiting for it to come back, with the results on its disk"
         return Action(Do.WAIT, lane, rental.id, attempt.n, why=why, state=state)
     if attempt.state in (AttemptState.ACQUIRING, AttemptState.PREPARING):
         return Action(Do.PREPARE, lane, rental.id, attempt.n, attempt.retry_at, "preparing the machine")
@@ -185,14 +209,7 @@ def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: floa
             why = run.stop_reason if stopping else "its time is up (max life)"
             return Action(Do.STOP_JOB, lane, rental.id, attempt.n, attempt.retry_at, why)
         return Action(Do.FOLLOW, lane, rental.id, attempt.n, attempt.retry_at, "running")
-    if attempt.collected is None:
-        return Action(Do.COLLECT, lane, rental.id, attempt.n, attempt.retry_at, "bringing the results home")
-    if attempt.job_reason == "lost" and not stopping and not life_over(rental, run.plan.max_life_s, now):
-        return Action(
-            Do.AGAIN_HERE, lane, rental.id, attempt.n, why="the machine restarted under the command"
-        )
-    outcome, reason = _verdict(run, attempt)
-    return Action(Do.FINISH, lane, rental.id, attempt.n, why=reason, outcome=outcome)
+    return Action(Do.COLLECT, lane, rental.id, attempt.n, attempt.retry_at, "bringing the results home")
 
 
 def _verdict(run: Run, attempt: Attempt) -> tuple[Outcome, str]:
@@ -231,7 +248,13 @@ def _rental_action(run: Run, attempt: Attempt | None, rental: Rental, now: float
     mine = attempt if attempt is not None and attempt.rental == rental.id and run.live else None
     for why, failed in _reasons_to_release(run, mine, rental, now):
         return Action(Do.RELEASE, lane, rental.id, why=why, failed=failed)
-    if rental.stopped_since is not None and mine is not None and mine.submitted is not None:
+    if (
+        rental.stopped_since is not None
+        and mine is not None
+        and mine.submitted is not None
+        and mine.collected is None
+        and now >= rental.start_at
+    ):
         # what is on its disk is not at home: it must run once more, however it came to stand
         return Action(Do.START, lane, rental.id, at=rental.next_look, why="starting it to reach the results")
     return Action(Do.WATCH, lane, rental.id, at=rental.next_look, why="watching the contract")
@@ -253,15 +276,17 @@ def _reasons_to_release(
         return
     if run.want == "stop" and (run.drop_results or not produced):
         yield run.stop_reason or "stopped", False
+    if not produced and rental.stopped_since is not None and now - rental.stopped_since >= STOPPED_FOR:
+        yield "the contract was stopped before it ran anything: the GPU is not available", True
     if rental.state is RentalState.BOOTING and not produced:
         if rental.fatal_since is not None and now - rental.fatal_since >= FATAL_FOR:
             text = rental.seen.message if rental.seen else ""
             yield f"the host cannot start the container: {text[:200]}", True
-        if rental.stopped_since is not None and now - rental.stopped_since >= STOPPED_FOR:
-            yield "the contract was stopped before it ran: the GPU is not available", True
-        if now - rental.intended >= plan.boot_limit_s:
+        looked = rental.seen.at if rental.seen is not None else rental.intended
+        if looked - rental.intended >= plan.boot_limit_s and not _ready(rental):
+            # judged by a look, not by the clock: home may have slept
             yield f"not up within {plan.boot_limit_s / 60:.0f} minutes", True
-        since = mine.unreachable_since
+        since = mine.failing_since
         if since is not None and now - since >= plan.ssh_limit_s:
             yield f"SSH did not answer within {plan.ssh_limit_s:.0f} s of running: {mine.reason}", True
     if rental.state is RentalState.UP and not produced:
@@ -272,8 +297,9 @@ def _reasons_to_release(
 
 def _releasing(rental: Rental, lane: str, now: float) -> Action:
     if rental.failed and rental.evidence is None:
-        return Action(Do.EVIDENCE, lane, rental.id, why="keeping the evidence")
+        return Action(Do.EVIDENCE, lane, rental.id, at=rental.next_look, why="keeping the evidence")
     asked, accepted = rental.destroy_asked, rental.destroy_accepted
-    if accepted is None or (rental.looks == 0 and asked is not None and now - asked >= REASK_AFTER):
+    again = rental.looks == 0 and asked is not None and not 0 <= now - asked < REASK_AFTER
+    if accepted is None or again:
         return Action(Do.DESTROY, lane, rental.id, at=rental.next_look, why=rental.release_reason)
     return Action(Do.VERIFY, lane, rental.id, at=rental.next_look, why="verifying that it is gone")

@@ -1,13 +1,18 @@
 """What a person asks for when they start a run: everything optional, the rest comes from the project,
 the home's settings and the defaults, in this order."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from choline_tui.model.run import Plan
 
 __all__ = ["PlanCard", "RunRequest"]
+
+
+Money = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+"""$/h. Zero is no price: taken for "not said", it would be no cap at all."""
+Seconds = Annotated[float, Field(ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 
 
 class RunRequest(BaseModel):
@@ -28,17 +33,17 @@ class RunRequest(BaseModel):
     name: str = ""
     note: str = ""
     image: str = ""
-    disk: float | None = None
+    disk: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = None
     type: Literal["on-demand", "interruptible", ""] = ""
-    premium: float | None = None
-    max_price: float | None = None
-    bid: float | None = None
+    premium: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
+    max_price: Money | None = None
+    bid: Money | None = None
     env: dict[str, str] = Field(default_factory=dict)
     ports: list[str] = Field(default_factory=list)
-    keep_s: float | None = None
-    max_life_s: float | None = None
-    wait_s: float | None = None
-    tries: int | None = None
+    keep_s: Seconds | None = None
+    max_life_s: Annotated[float, Field(ge=60, le=10 * 365 * 86400, allow_inf_nan=False)] | None = None
+    wait_s: Seconds | None = None
+    tries: Annotated[int, Field(ge=1, le=100)] | None = None
 
 
 class PlanCard(BaseModel):

@@ -186,6 +186,8 @@ class Attempt(Record):
     failures: int = 0
     """system failures in a row since something last worked"""
     retry_at: float = 0.0
+    failing_since: float | None = None
+    """when the first of those failures in a row was, of whatever kind"""
     unreachable_since: float | None = None
     outcome: Outcome | None = None
     reason: str = ""
@@ -246,6 +248,14 @@ class Rental(Record):
     next_look: float = 0.0
     stopped_since: float | None = None
     """seen stopped though nobody of ours asked for it (outbid, host, credit)"""
+    starts: int = 0
+    """times it was started again since its machine last gave something"""
+    start_at: float = 0.0
+    """not asked to start again before this time"""
+    trouble: str = ""
+    """what the market answers instead of doing what is to be done about it; '' when all is well"""
+    account: str = ""
+    """the market's account it was rented with; '' when that was not known"""
     release_reason: str = ""
     failed: bool = False
     """released because of it: evidence is kept, and the machine not taken again for this run"""
@@ -268,7 +278,8 @@ class Rental(Record):
 
     @property
     def may_bill(self) -> bool:
-        return self.state not in (RentalState.GONE, RentalState.INTENDED)
+        """From the intent on: a request in flight may have been carried out."""
+        return self.state is not RentalState.GONE
 
     def cost_until(self, now: float) -> float:
         """$ from the first second it could bill until ``now`` or its end."""

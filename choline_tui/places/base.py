@@ -46,6 +46,11 @@ class MarketPlace(Protocol):
         """What must be true before renting (our SSH key is registered)."""
         ...
 
+    async def account(self) -> str:
+        """Which market and account this is, the same for as long as we can see the same contracts; '' when
+        the key may not ask."""
+        ...
+
     async def search(self, query: Query) -> OfferPage: ...
 
     async def rent(self, run: Run, plan: Plan, rental: Rental, offer: Offer) -> int:

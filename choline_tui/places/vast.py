@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from choline_tui.kernel.clock import Clock
-from choline_tui.kernel.errors import SshRefused
+from choline_tui.kernel.errors import MissingScope, SshRefused
 from choline_tui.kernel.guard import onstart
 from choline_tui.kernel.session import Address, RemoteSession
 from choline_tui.model.conditions import Query
@@ -34,6 +35,7 @@ class VastPlace:
         self._guard_url = guard_url
         self._clock = clock
         self._ready = False
+        self._account: str | None = None
         self._last: Listing | None = None
         self._looking: asyncio.Task[Listing] | None = None
         self.on_listing: Callable[[Listing], None] = lambda listing: None
@@ -42,6 +44,18 @@ class VastPlace:
         if not self._ready:
             await self.client.add_ssh_key(self._public_key)
             self._ready = True
+
+    async def account(self) -> str:
+        host = urlsplit(self._guard_url).hostname or ""
+        if host in ("localhost", "127.0.0.1", "::1"):
+            return "rehearsal"  # one that was started again has forgotten its contracts: they are gone
+        if self._account is None:
+            try:
+                found = (await self.client.account()).id
+            except MissingScope:
+                found = None
+            self._account = "" if found is None else f"{host}/{found}"
+        return self._account
 
     async def search(self, query: Query) -> OfferPage:
         return await self.client.search(query)

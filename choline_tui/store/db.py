@@ -68,6 +68,12 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"the store could not be written: {error}", hint="Is the disk full?") from error
 
+    def _write(self, statement: str, values: Sequence[object]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise StoreError(f"the store could not be written: {error}", hint="Is the disk full?") from error
+
     def _put(self, record: Run | Attempt | Rental) -> None:
         doc = record.model_dump_json()
         if isinstance(record, Run):
@@ -158,6 +164,13 @@ class Store:
         found = [Rental.model_validate_json(r[0]) for r in rows]
         return sorted(found, key=lambda r: (r.intended, r.attempt))
 
+    def rentals_labelled(self, labels: Iterable[str]) -> list[Rental]:
+        rows = self._db.execute(
+            "SELECT doc FROM rentals WHERE label IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(labels)),),
+        )
+        return [Rental.model_validate_json(r[0]) for r in rows]
+
     def busy_runs(self) -> list[str]:
         """Ids of runs that need the engine: live, or with a rental that is not gone."""
         rows = self._db.execute(
@@ -188,10 +201,10 @@ class Store:
 
     def set_meta(self, key: str, value: str) -> None:
         """Set once; a value that is there stays."""
-        self._db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        self._write("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
     def refuse_machine(self, machine: int, reason: str, now: float) -> None:
-        self._db.execute(
+        self._write(
             "INSERT OR REPLACE INTO machines (id, refused, reason) VALUES (?, ?, ?)", (machine, now, reason)
         )
 
@@ -201,7 +214,7 @@ class Store:
 
     def count_search(self, day: str) -> int:
         """Count one search request of this UTC day; returns how many it are now."""
-        self._db.execute(
+        self._write(
             "INSERT INTO searches (day, used) VALUES (?, 1) ON CONFLICT (day) DO UPDATE SET used = used + 1",
             (day,),
         )
@@ -213,11 +226,11 @@ class Store:
 
     def keep_offers(self, query: str, seen: float, complete: bool, body: bytes, *, keep: int = 50) -> None:
         """Cache what the market said for a query; the ``keep`` newest stay."""
-        self._db.execute(
+        self._write(
             "INSERT OR REPLACE INTO offers (query, seen, complete, body) VALUES (?, ?, ?, ?)",
             (query, seen, complete, body),
         )
-        self._db.execute(
+        self._write(
             "DELETE FROM offers WHERE query NOT IN (SELECT query FROM offers ORDER BY seen DESC LIMIT ?)",
             (keep,),
         )

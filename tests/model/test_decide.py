@@ -110,7 +110,7 @@ def test_a_running_contract_with_an_address_is_connected_to() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"intended": NOW - 1200}, "not up"),
+        ({"intended": NOW - 1200, "seen": Seen(at=NOW, status="loading")}, "not up"),
         ({"fatal_since": NOW - FATAL_FOR}, "cannot start"),
         ({"stopped_since": NOW - STOPPED_FOR}, "not available"),
     ],
