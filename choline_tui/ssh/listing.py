@@ -3,6 +3,7 @@
 # names are bytes here, which pathlib does not do
 # ruff: noqa: PTH118
 
+import asyncio
 import os
 import re
 import shlex
@@ -25,7 +26,7 @@ _MARK = b"choline-listing\0"
 # GNU find is quickest; python3 where it is another find
 _REMOTE = """cd -- {path} 2>/dev/null || {{ printf 'choline-listing\\0'; exit 0; }}
 printf 'choline-listing\\0'
-if find . -maxdepth 0 -printf '' 2>/dev/null; then exec find . -mindepth 1 -printf '%y %s %T@ %P\\0'; fi
+if find . -maxdepth 0 -printf '' 2>/dev/null; then exec find . -mindepth 1 -printf '%y %m %s %T@ %P\\0'; fi
 exec python3 -c {program}"""
 _PROGRAM = """
 import os, stat, sys
@@ -35,7 +36,7 @@ def walk(top):
         s = e.stat(follow_symlinks=False)
         k = b"d" if stat.S_ISDIR(s.st_mode) else b"f" if stat.S_ISREG(s.st_mode) else \
             b"l" if stat.S_ISLNK(s.st_mode) else b"x"
-        out.write(k + b" %d %d " % (s.st_size, s.st_mtime) + e.path[2:] + b"\\0")
+        out.write(k + b" %o %d %d " % (s.st_mode & 4095, s.st_size, s.st_mtime) + e.path[2:] + b"\\0")
         if k == b"d":
             walk(e.path)
 walk(b"./")
@@ -44,11 +45,13 @@ walk(b"./")
 
 @dataclass(frozen=True)
 class Entry:
-    """``kind``: f file, d directory, l symbolic link, x anything else. Size in bytes, time in epoch s."""
+    """``kind``: f file, d directory, l symbolic link, x anything else. Size in bytes, time in epoch s,
+    permission bits."""
 
     kind: str
     size: int
     mtime: int
+    mode: int = 0
 
 
 def local_entry(path: bytes) -> Entry | None:
@@ -64,7 +67,12 @@ _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
 
 
 def _entry(found: os.stat_result) -> Entry:
-    return Entry(_KINDS.get(stat.S_IFMT(found.st_mode), "x"), found.st_size, int(found.st_mtime))
+    return Entry(
+        _KINDS.get(stat.S_IFMT(found.st_mode), "x"),
+        found.st_size,
+        int(found.st_mtime),
+        found.st_mode & 0o7777,
+    )
 
 
 def local_listing(base: Path) -> dict[bytes, Entry]:
@@ -105,16 +113,27 @@ async def remote_listing(conn: SshConnection, path: str) -> dict[bytes, Entry]:
             f"{one_line(done.stderr.decode('utf-8', 'replace')) or 'too many, or no answer'}.",
             hint="The machine needs GNU find or python3.",
         )
+    found = await asyncio.to_thread(_parse, listing)
+    if found is None:
+        raise TransferFailed(f"{conn.address} sent a list of files that is none.")
+    return found
+
+
+_RECORD = re.compile(rb"(.) ([0-7]{1,6}) (\d{1,18}) (-?\d{1,18})(?:\.\d+)? (.+)", re.DOTALL)
+
+
+def _parse(listing: bytes) -> dict[bytes, Entry] | None:
     found: dict[bytes, Entry] = {}
     for record in listing.split(b"\0"):
         if not record:
             continue
-        match = re.fullmatch(rb"(.) (\d{1,18}) (-?\d{1,18})(?:\.\d+)? (.+)", record, re.DOTALL)
-        if match is None or not safe_name(match[4]):
-            raise TransferFailed(f"{conn.address} sent a list of files that is none.")
-        kind = match[1].decode("latin-1")
-        if PARTIAL not in match[4].split(b"/"):
-            found[match[4]] = Entry(kind if kind in "fdl" else "x", int(match[2]), int(match[3]))
+        match = _RECORD.fullmatch(record)
+        if match is None or not safe_name(match[5]):
+            return None
+        if PARTIAL not in match[5].split(b"/"):
+            kind = match[1].decode("latin-1")
+            known = kind if kind in "fdl" else "x"
+            found[match[5]] = Entry(known, int(match[3]), int(match[4]), int(match[2], 8))
     return found
 
 

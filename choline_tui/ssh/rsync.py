@@ -91,7 +91,6 @@ async def run_rsync(
         "rsync",
         "-s",
         f"--partial-dir={PARTIAL.decode()}",
-        "--no-inc-recursive",
         "--info=progress2",
         "--out-format==%i %l",
         "-ii",
@@ -269,8 +268,8 @@ async def _watch(child: Process, watch: Callable[[], str]) -> str:
         if reason:
             _signal(child, signal.SIGTERM)
             return reason
-        # a look at many files takes longer: spend a tenth of the time on it at most
-        await asyncio.sleep(max(0.2, 9 * (loop.time() - started)))
+        # a look at many files takes longer: spend a twentieth of the time on it at most
+        await asyncio.sleep(max(0.25, 19 * (loop.time() - started)))
 
 
 async def _end(child: Process) -> None:

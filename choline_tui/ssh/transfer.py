@@ -29,6 +29,7 @@ from choline_tui.ssh.listing import (
 from choline_tui.ssh.progress import Meter
 from choline_tui.ssh.rsync import VANISHED, RsyncUnusable, rsync_here, run_rsync
 from choline_tui.ssh.tarstream import printable
+from choline_tui.ssh.together import together
 
 __all__ = ["Method", "download", "upload"]
 
@@ -59,20 +60,22 @@ async def upload(
     meter = Meter(on_progress)
     if not base.is_dir():
         raise TransferFailed(f"{base} is not a directory.", hint="Nothing was sent.")
-    listing, names, skipped = await asyncio.to_thread(_local_plan, base, files)
+    (listing, names, skipped), use_rsync, there = await together(
+        asyncio.to_thread(_local_plan, base, files), _prepare(conn, dest, method), _listed(conn, dest)
+    )
     for name in names:
         if listing[name].kind == "f":
             meter.bytes_total += listing[name].size
             meter.files_total += 1
-    use_rsync = await _prepare(conn, dest, method)
     extras: list[bytes] = []
-    there: dict[bytes, Entry] | None = None
     if not use_rsync or (mirror and files is not None):
-        there = await remote_listing(conn, dest)
+        there = await remote_listing(conn, dest) if there is None else there
         extras = _extras(there, listing, mirror)
     if extras:
         await _remove(conn, dest, extras)
     if use_rsync:
+        if there and _all_there(listing, names, there, whole=mirror and files is None):
+            return _done(meter, 0, 0, "rsync", skipped)
         try:
             size, count = await _rsync_up(conn, base, dest, None if files is None else names, mirror, meter)
             return _done(meter, size, count, "rsync", skipped)
@@ -104,7 +107,9 @@ async def download(
     A directory that is not there counts as an empty one.
     """
     meter = Meter(on_progress)
-    there, use_rsync = await asyncio.gather(remote_listing(conn, src), _prepare(conn, None, method))
+    there, use_rsync, here = await together(
+        remote_listing(conn, src), _prepare(conn, None, method), asyncio.to_thread(local_listing, dest)
+    )
     excluded = excluder(exclude)
     wanted = {name: entry for name, entry in there.items() if not excluded(name)}
     plain = [entry for entry in wanted.values() if entry.kind == "f"]
@@ -122,6 +127,12 @@ async def download(
         if not wanted:
             return _done(meter, 0, 0, "none", skipped)
         if use_rsync:
+            if not any(
+                _differs(entry, here.get(name)) or _runs(entry) != _runs(here[name])
+                for name, entry in wanted.items()
+                if entry.kind != "x"
+            ):
+                return _done(meter, 0, 0, "rsync", skipped)
             try:
                 size, count = await _rsync_down(conn, src, dest, folder, exclude, max_bytes, meter)
                 removed = await asyncio.to_thread(folder.mend_links)
@@ -261,6 +272,38 @@ async def _with_one_repeat(attempt: Callable[[], Awaitable[tuple[int, int, int]]
         if status != VANISHED or last:
             break
     return size, count
+
+
+async def _listed(conn: SshConnection, path: str) -> dict[bytes, Entry] | None:
+    """None when the remote cannot tell: rsync does without."""
+    try:
+        return await remote_listing(conn, path)
+    except TransferFailed:
+        return None
+
+
+def _all_there(
+    listing: dict[bytes, Entry], names: Sequence[bytes], there: dict[bytes, Entry], *, whole: bool
+) -> bool:
+    """Whether rsync would find nothing to do, as it tells changes (size and time) and permissions; it
+    costs a connection to ask. ``whole``: nor anything else may be there."""
+    if whole and len(there) != len(names):
+        return False
+    for name in names:
+        here, found = listing[name], there.get(name)
+        if (
+            found is None
+            or here.kind == "l"
+            or (here.kind, here.mtime, here.mode) != ((found.kind, found.mtime, found.mode))
+        ):
+            return False
+        if here.kind == "f" and here.size != found.size:
+            return False
+    return True
+
+
+def _runs(entry: Entry) -> bool:
+    return entry.kind == "f" and bool(entry.mode & 0o111)
 
 
 def _differs(wanted: Entry, there: Entry | None) -> bool:
