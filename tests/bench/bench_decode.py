@@ -1,6 +1,6 @@
 """How long 5,000 offers take to become models, against json.loads of the same bytes (aim: within 6x).
 
-Run: python tests/bench/bench_decode.py
+Run: ``python -m tests.bench.bench_decode [--quick]``.
 """
 
 import json
@@ -9,6 +9,9 @@ import time
 
 from choline_tui.model.market_types import GPU_NAMES
 from choline_tui.model.offer import decode_offers
+from tests.bench.report import Figure, main
+
+AIM = 6.0
 
 
 def make(count: int = 5000, seed: int = 7) -> bytes:
@@ -119,19 +122,15 @@ def best(call: object, times: int = 5) -> float:
     return shortest
 
 
-def main(count: int = 5000) -> float:
+def measure(quick: bool) -> list[Figure]:
+    count = 500 if quick else 5000
     raw = make(count)
     offers, skipped = decode_offers(raw)
     assert len(offers) == count and skipped == 0
     plain = best(lambda: json.loads(raw))
     models = best(lambda: decode_offers(raw))
-    ratio = models / plain
-    print(
-        f"{count} offers, {len(raw) / 1e6:.1f} MB: json.loads {plain * 1000:.0f} ms, "
-        f"models {models * 1000:.0f} ms, ratio {ratio:.2f} (aim 6)"
-    )
-    return ratio
+    return [Figure(f"{count:,} offers decoded / json.loads", models, plain, AIM)]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)

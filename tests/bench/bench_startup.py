@@ -1,47 +1,36 @@
-"""How long ``choline --version`` takes over bare Python: ``python tests/bench/bench_startup.py [N]``.
+"""How long ``choline --version`` takes over bare Python (aim: within 100 ms).
 
-Interleaved, median of N (default 21) each, so that a busy computer slows both alike. Exits 1 when the
-difference is over the aim of 100 ms.
+Interleaved, the median of 21 each, so that a busy computer slows both alike.
+Run: ``python -m tests.bench.bench_startup [--quick]``.
 """
 
-import json
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-AIM_MS = 100.0
+from tests.bench.report import Figure, main
+
+AIM_S = 0.1
 
 
 def timed(*words: str) -> float:
     start = time.perf_counter()
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    return (time.perf_counter() - start) * 1000
+    return time.perf_counter() - start
 
 
-def main() -> int:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 21
+def measure(quick: bool) -> list[Figure]:
     installed = Path(sys.executable).with_name("choline")
     command = [str(installed)] if installed.exists() else [sys.executable, "-m", "choline_tui"]
     bare, ours = [], []
-    for _ in range(rounds):
+    for _ in range(3 if quick else 21):
         bare.append(timed(sys.executable, "-c", "pass"))
         ours.append(timed(*command, "--version"))
-    base, full = statistics.median(bare), statistics.median(ours)
-    print(
-        json.dumps(
-            {
-                "python -c pass, ms": round(base, 1),
-                "choline --version, ms": round(full, 1),
-                "difference, ms": round(full - base, 1),
-                "ratio": round(full / base, 2),
-                "aim, ms": AIM_MS,
-            }
-        )
-    )
-    return 0 if full - base <= AIM_MS else 1
+    both = (statistics.median(ours), statistics.median(bare))
+    return [Figure("choline --version / python -c pass", *both, AIM_S, extra=True)]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(measure, __doc__)

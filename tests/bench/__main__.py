@@ -1,0 +1,35 @@
+"""Every benchmark and one table: ``python -m tests.bench [--quick] [--json] [NAME...]``.
+
+Names: decode, startup, offers, first_line, transfer; each is a command of its own as well,
+``python -m tests.bench.bench_NAME``. Times are of this computer now; what counts is the ratio to the peer,
+which ran in the same minute on the same parts.
+"""
+
+import sys
+
+from tests.bench import bench_decode, bench_first_line, bench_offers, bench_startup, bench_transfer
+from tests.bench.report import Figure, Measure, main
+
+ALL: dict[str, Measure] = {
+    "decode": bench_decode.measure,
+    "startup": bench_startup.measure,
+    "offers": bench_offers.measure,
+    "first_line": bench_first_line.measure,
+    "transfer": bench_transfer.measure,
+}
+
+
+def _measure(names: list[str]) -> Measure:
+    def measure(quick: bool) -> list[Figure]:
+        figures: list[Figure] = []
+        for name in names or ALL:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            figures += ALL[name](quick)
+        return figures
+
+    return measure
+
+
+if __name__ == "__main__":
+    names = [word for word in sys.argv[1:] if word in ALL]
+    main(_measure(names), __doc__, [word for word in sys.argv[1:] if word not in ALL])
