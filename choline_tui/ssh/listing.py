@@ -9,8 +9,8 @@ import re
 import shlex
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from choline_tui.kernel.errors import TransferFailed
 from choline_tui.ssh.connection import SshConnection, one_line
@@ -43,8 +43,7 @@ walk(b"./")
 """
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """``kind``: f file, d directory, l symbolic link, x anything else. Size in bytes, time in epoch s,
     permission bits."""
 
@@ -119,6 +118,7 @@ async def remote_listing(conn: SshConnection, path: str) -> dict[bytes, Entry]:
     return found
 
 
+_LETTERS = {b"f": "f", b"d": "d", b"l": "l"}
 _RECORD = re.compile(rb"(.) ([0-7]{1,6}) (\d{1,18}) (-?\d{1,18})(?:\.\d+)? (.+)", re.DOTALL)
 
 
@@ -128,19 +128,23 @@ def _parse(listing: bytes) -> dict[bytes, Entry] | None:
         if not record:
             continue
         match = _RECORD.fullmatch(record)
-        if match is None or not safe_name(match[5]):
+        if match is None:
             return None
-        if PARTIAL not in match[5].split(b"/"):
-            kind = match[1].decode("latin-1")
-            known = kind if kind in "fdl" else "x"
-            found[match[5]] = Entry(known, int(match[3]), int(match[4]), int(match[2], 8))
+        kind, mode, size, mtime, name = match.groups()
+        if _UNSAFE.search(name):
+            return None
+        if PARTIAL not in name or PARTIAL not in name.split(b"/"):
+            found[name] = Entry(_LETTERS.get(kind, "x"), int(size), int(mtime), int(mode, 8))
     return found
 
 
 def safe_name(name: bytes) -> bool:
     """A relative path that stays below its directory."""
-    parts = name.split(b"/")
-    return b"\0" not in name and all(part not in (b"", b".", b"..") for part in parts)
+    return _UNSAFE.search(name) is None
+
+
+_UNSAFE = re.compile(rb"\0|(?:^|/)\.{0,2}(?:/|\Z)")
+"""an empty part, one that is . or .., or a NUL"""
 
 
 def remote_path(path: str) -> str:
@@ -154,6 +158,9 @@ def excluder(patterns: Sequence[str]) -> Callable[[bytes], bool]:
     """Whether a relative path is left out, as rsync understands the patterns: without ``/`` any name
     at any depth, with one a path from the top; ``*`` stops at ``/`` and ``**`` does not."""
     compiled = [(("/" in p.strip("/")) or p.startswith("/"), _glob(p.strip("/"))) for p in patterns]
+
+    if not compiled:
+        return lambda path: False
 
     def excluded(path: bytes) -> bool:
         parts = path.split(b"/")

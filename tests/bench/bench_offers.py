@@ -78,7 +78,7 @@ async def bench(rounds: int) -> list[Figure]:
 
 
 def measure(quick: bool) -> list[Figure]:
-    return asyncio.run(bench(2 if quick else 16))
+    return asyncio.run(bench(1 if quick else 16))
 
 
 if __name__ == "__main__":
