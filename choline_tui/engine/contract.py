@@ -167,7 +167,7 @@ async def watch(ctx: Context, rental_id: str) -> None:
         await _missing(ctx, rental, now)
         return
     seen = _seen(instance, listing.seen_at)
-    changes: dict[str, object] = {"seen": seen, "looks": 0, "next_look": now + interval, "trouble": ""}
+    changes: dict[str, object] = {"seen": seen, "looks": 0, "next_look": now + interval}
     text = None
     if seen.status != (rental.seen.status if rental.seen else None):
         text = f"the market says: {seen.status or 'provisioning'}" + (
@@ -177,6 +177,8 @@ async def watch(ctx: Context, rental_id: str) -> None:
     if rental.running_since is not None:
         # one that ended by itself, or waits for its GPUs after a start, does nothing for us either
         stopped = stopped or instance.is_exited or (instance.is_queued and not instance.is_running)
+    if not stopped:
+        changes["trouble"] = ""  # why it cannot be started stays until it runs
     if stopped and rental.stopped_since is None:
         changes["stopped_since"] = now
         text = "stopped, and not by us: its disk bills, its GPU does not"
@@ -344,7 +346,8 @@ async def destroy(ctx: Context, rental_id: str) -> None:
             return
         ctx.ledger.rental(rental_id, "there was no contract", state=RentalState.GONE, gone=now)
         return
-    ctx.ledger.rental(rental_id, f"destroying contract {rental.contract}", destroy_asked=now)
+    text = f"destroying contract {rental.contract}" if rental.destroy_asked is None else None
+    ctx.ledger.rental(rental_id, text, destroy_asked=now)
     ctx.crash_point("before destroy")
     try:
         await ctx.place.destroy(rental.contract)

@@ -95,7 +95,7 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
     if not attempt.live:
         return
     if wait is None:
-        wait = min(60.0, 1.5 * 1.6**attempt.failures)
+        wait = min(60.0, 1.5 * 1.6 ** min(attempt.failures, 20))
     since = attempt.failing_since if attempt.failing_since is not None else now
     cut_off = isinstance(error, (SshRefused, SshTimeout, SshDropped, SshDenied))
     ctx.ledger.attempt(
@@ -105,16 +105,18 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
         # not answering yet is bounded by time; everything else by the number of failures
         failures=attempt.failures + (0 if cut_off else 1),
         failing_since=since,
-        retry_at=now + (_patience(attempt, now - since) if cut_off else wait),
+        retry_at=now + _patience(attempt, now - since, wait, cut_off),
         unreachable_since=(attempt.unreachable_since or now) if cut_off else attempt.unreachable_since,
         reason=error.message,
     )
 
 
-def _patience(attempt: Attempt, failing_s: float) -> float:
-    """s until a machine that does not answer is tried again: one that boots soon, one that was lost less
-    and less often."""
-    return 2.0 if attempt.submitted is None else min(60.0, max(1.5, max(0.0, failing_s) / 4))
+def _patience(attempt: Attempt, failing_s: float, wait: float, cut_off: bool) -> float:
+    """s until a machine is tried again: soon while it boots, then the less often the longer it fails."""
+    if attempt.submitted is None:
+        return 2.0 if cut_off else wait
+    slow = max(0.0, failing_s) / 4
+    return min(60.0, max(1.5, slow)) if cut_off else max(wait, min(300.0, slow))
 
 
 def _fine(ctx: Context, run_id: str, n: int) -> None:

@@ -199,7 +199,10 @@ def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: floa
     stopping = run.want == "stop"
     if rental.stopped_since is not None:
         state = RunState.INTERRUPTED if attempt.state is AttemptState.RUNNING else None
-        why = "the machine was stopped; waiting for it to come back, with the results on its disk"
+        why = (
+            "the machine was stopped; waiting for it to come back, with the results on its disk "
+            f"('choline stop {run.id} --drop-results' gives them up)"
+        )
         return Action(Do.WAIT, lane, rental.id, attempt.n, why=why, state=state)
     if attempt.state in (AttemptState.ACQUIRING, AttemptState.PREPARING):
         return Action(Do.PREPARE, lane, rental.id, attempt.n, attempt.retry_at, "preparing the machine")

@@ -7,7 +7,7 @@ import pytest
 
 from choline_tui.model.run import Outcome, RentalState, RunState
 from choline_tui.simulator.remotes.job_model import JobModel
-from tests.support.world import World, live
+from tests.support.world import POINTS, World, live
 
 
 def results(world: World, run: str) -> dict[str, bytes]:
@@ -314,9 +314,6 @@ def test_runs_beside_each_other_share_nothing_but_the_market(tmp_path: Path) -> 
             world.check(run)
 
     live(tmp_path, story)
-
-
-POINTS = ["before rent", "after rent", "before submit", "after submit", "before destroy", "after destroy"]
 
 
 @pytest.mark.parametrize("point", POINTS)

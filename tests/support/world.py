@@ -34,7 +34,10 @@ from choline_tui.simulator.wire import Request, Response
 from choline_tui.store import Store
 from choline_tui.vast.client import VastClient
 
-__all__ = ["Crash", "World", "live"]
+__all__ = ["POINTS", "Crash", "World", "live"]
+
+POINTS = ["before rent", "after rent", "before submit", "after submit", "before destroy", "after destroy"]
+"""where ``World.crash_at`` can make the engine die"""
 
 URL = "http://127.0.0.1:8070"
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7m8lFyJ0v1x3jGmQq0vE0p1V2b8sJv7i4s0w7V3rTq choline-test"
