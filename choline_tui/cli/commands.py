@@ -32,9 +32,9 @@ __all__ = ["COMMANDS", "build_parser", "run"]
 
 EXIT_CODES = """\
 exit codes:
-  0 done (run: succeeded)    1 the task failed           2 usage, settings, query
-  3 market, remote, computer 4 not found, no offer       5 key or credit
-  6 rate limit or ration     7 the engine               70 a fault of choline
+  0 done, succeeded          1 the task failed      2 usage, settings, query
+  3 market, remote, computer 4 not found, no offer  5 key or credit
+  6 rate limit or ration     7 the engine          70 a fault of choline
   130 interrupted (Ctrl-C), or the run was stopped"""
 
 

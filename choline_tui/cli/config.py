@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from choline_tui.cli.context import Context
-from choline_tui.cli.output import Column, Style, clean
+from choline_tui.cli.output import Column, Style, clean, folded
 from choline_tui.kernel.errors import UsageError
 
 __all__ = ["configure_config", "configure_key"]
@@ -18,7 +18,7 @@ def configure_config(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  choline config set run.max_price 1.50\n"
-        "  choline config set vast.key -            (reads it from standard input: it never shows in 'ps')\n"
+        "  choline config set vast.key -     (from standard input: it never shows in 'ps')\n"
         "  choline config unset run.image"
     )
     inner = parser.add_subparsers(dest="what", metavar="path|show|set|unset", required=True)
@@ -109,7 +109,7 @@ def configure_key(parser: argparse.ArgumentParser) -> None:
 
 
 def key_check(args: argparse.Namespace, context: Context) -> int:
-    report = context.use(lambda choline: choline.key_check())
+    report = context.use(lambda choline: choline.key_check(), doing="asking the market")
     scopes = report.get("scopes") or {}
     needed = list(report.get("needed") or ())
     missing = [name for name in needed if scopes.get(name) == "denied"]
@@ -118,7 +118,10 @@ def key_check(args: argparse.Namespace, context: Context) -> int:
         context.out.json(report)
         return 0 if good else BAD_KEY
     out = context.out
-    word = "✔ the key works" if good else "✘ the key does not do"
+    valid = bool(report.get("valid", True))
+    word = (
+        "✔ the key works" if good else "✘ the key lacks what choline needs" if valid else "✘ not a valid key"
+    )
     out.line(word, "green" if good else "red")
     account: dict[str, Any] = report.get("account") or {}
     credit = account.get("credit")
@@ -131,12 +134,12 @@ def key_check(args: argparse.Namespace, context: Context) -> int:
         rows.append([clean(name, 60), f"{glyph} {clean(scope, 20)}", need])
         color: Style = "red" if need and scope == "denied" else ""
         styles.append({1: color})
-    if rows:
+    if rows and valid:
         out.table(
             (Column("permission", "left"), Column("this key", "left"), Column("choline", "left")),
             rows,
             styles,
         )
     for line in report.get("advice") or ():
-        out.line(clean(line, 400))
+        out.line(folded(clean(line, 400), out.width))
     return 0 if good else BAD_KEY

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,8 +48,19 @@ class Context:
         there = stdin is not None and not stdin.closed and stdin.isatty() and out.err_is_terminal
         return cls(out, interactive=there, quick=True)
 
-    def use(self, work: "Callable[[Choline], Awaitable[T]]", *, start_engine: bool = True) -> T:
-        """Run ``work`` with the services, in an event loop of its own."""
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        """Says what is waited for, if a person sits there and it takes a while."""
+        if not what or not self.out.err_is_terminal:
+            return nullcontext()
+        from choline_tui.cli.progress import Waiting
+
+        return Waiting(self.out, what)
+
+    def use(
+        self, work: "Callable[[Choline], Awaitable[T]]", *, start_engine: bool = True, doing: str = ""
+    ) -> T:
+        """Run ``work`` with the services, in an event loop of its own. ``doing``: what to say while it takes
+        a while; '' for work that prints by itself."""
 
         # late: a command that needs no event loop should not wait for one to load
         import asyncio
@@ -57,7 +69,8 @@ class Context:
             async with self.make(start_engine) as choline:
                 return await work(choline)
 
-        return asyncio.run(inside())
+        with self.waiting(doing):
+            return asyncio.run(inside())
 
     def confirm(self, question: str, *, yes: bool, why: str) -> bool:
         """True when the person agrees; the default is No. ``why``: what cannot be done without asking.
@@ -78,10 +91,11 @@ class Context:
             return False
         return answer.strip().lower() in ("y", "yes")
 
-    def engine_call(self, method: str, **params: Any) -> Any:
+    def engine_call(self, method: str, doing: str = "", **params: Any) -> Any:
         """The engine's answer, or None when it has to be asked the long way."""
         if not self.quick:
             return None
         from choline_tui.services.quick import quick_call
 
-        return quick_call(self.environ, method, params)
+        with self.waiting(doing):
+            return quick_call(self.environ, method, params)

@@ -25,11 +25,12 @@ INTERRUPTED = 130
 
 def configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "It starts a market of its own on this computer, with a home of its own: no account, no money, and\n"
-        "nothing of yours is touched. Exit 0: every step and every check at the end held; 3: one did not."
+        "It starts a market of its own on this computer, with a home of its own: no\n"
+        "account, no money, and nothing of yours is touched. Exit 0: every step and every\n"
+        "check at the end held; 3: one did not."
     )
     add = parser.add_argument
-    add("--headless", action="store_true", help="without screens (the only way there is, for now)")
+    add("--headless", action="store_true", help=argparse.SUPPRESS)
     add("--keep-files", action="store_true", help="leave its files where they are")
     add("--boot", type=float, default=5.0, metavar="S", help="seconds from renting to a running machine")
     parser.set_defaults(handler=demo)
@@ -51,12 +52,10 @@ def demo(args: argparse.Namespace, context: Context) -> int:
         raise
     finally:
         if keep:
-            context.out.line(f"Everything it made is in {root}", "dim")
+            context.out.line(f"Its files are in {root}; the results in project/results", "dim")
         else:
             shutil.rmtree(root, ignore_errors=True)
-            context.out.line(
-                f"Everything it made was in {root} and is removed; --keep-files keeps it.", "dim"
-            )
+            context.out.line(f"Its files were in {root} and are removed; --keep-files keeps them.", "dim")
 
 
 async def _interruptible(rehearsal: "Rehearsal") -> bool:
@@ -164,4 +163,7 @@ class Rehearsal:
         text = "All of it held" if good else "Not all of it held"
         seconds = time.monotonic() - self.began
         self.out.line(f"{text}, in {seconds:.1f} s; a real market would have asked about {cost}.", "bold")
-        self.out.line(f"Results: {clean(run.plan.results_into, 1000)}")
+        if good:
+            self.out.line(
+                "On the real market it is 'choline run -- COMMAND', with your key; see 'choline run --help'."
+            )

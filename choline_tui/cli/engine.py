@@ -17,8 +17,9 @@ INTERRUPTED = 130
 
 def configure_engine(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "The engine starts by itself when it is needed, and ends when it has had nothing to do for a while.\n"
-        "Runs outlive it: their machines are guarded by a lease and a deadline of their own."
+        "The engine starts by itself when it is needed, and ends when it has had nothing\n"
+        "to do for a while. Runs outlive it: their machines are guarded by a lease and a\n"
+        "deadline of their own."
     )
     inner = parser.add_subparsers(dest="what", metavar="start|stop|status|run", required=True)
     for name, text in (
@@ -54,7 +55,9 @@ def run_engine(become: Callable[[str, list[str]], object] = os.execv) -> int:
 
 
 def _show(context: Context, as_json: bool, *, start: bool) -> int:
-    hello = context.use(lambda choline: choline.engine_status(), start_engine=start)
+    hello = context.use(
+        lambda choline: choline.engine_status(), start_engine=start, doing="waiting for the engine"
+    )
     if as_json:
         context.out.json(hello)
         return 0

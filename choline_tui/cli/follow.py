@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from choline_tui.cli.output import Output, clean, dollars, span
+from choline_tui.cli.output import Output, clean, dollars, folded, span
 from choline_tui.cli.progress import Screen, Transfers
+from choline_tui.cli.words import worth_telling
 from choline_tui.kernel.text import PlainLines
 from choline_tui.model.run import Event, Outcome, Run
 
@@ -56,10 +57,14 @@ class Follower:
         self.transfers.end()
         if self._began is None:
             self._began = event.at
-        text = clean(event.text, 400)
+        text = worth_telling(event)
+        if not text:
+            return
         # a run and its attempt often say the same thing at the same time
         if self._events and text != self._last:
-            self.screen.note(f"{_offset(event.at - self._began)}  {text}", "dim")
+            offset = _offset(event.at - self._began)
+            text_lines = folded(text, self.out.err_width, len(offset) + 2)
+            self.screen.note(f"{offset}  {text_lines}", "dim")
         self._last = text
 
     def log(self, data: bytes, source: str, attempt: int) -> None:
@@ -103,7 +108,9 @@ class DemoFollower(Follower):
 
     def event(self, event: Event) -> None:
         self.transfers.end()
-        text = clean(event.text, 400)
+        text = worth_telling(event)
+        if not text:
+            return
         if text != self._last:
             self._step(text)
         self._last = text

@@ -5,7 +5,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from choline_tui.cli.context import Context
-from choline_tui.cli.output import clean, dollars
+from choline_tui.cli.output import dollars, folded
 from choline_tui.cli.values import Positive, disk, duration, environment, money, percent, port
 from choline_tui.kernel.errors import UsageError
 
@@ -17,17 +17,23 @@ if TYPE_CHECKING:
 __all__ = ["configure_again", "configure_create", "configure_run"]
 
 INTERRUPTED = 130
+STARTING = "freezing plan and code"
 
 EXAMPLES = """\
 examples:
   choline run --gpu 2x4090 -- python train.py --lr 3e-4
-  choline run --query 'gpu_ram>=40 inet_down>500' --max-price 1.20 -y -- python train.py
-  choline run --gpu 1x3090 --env WANDB_API_KEY -p 6006 --name sweep-3 -m 'warmup 500'
+  choline run --query 'gpu_ram>=40' --max-price 1.20 -y -- python train.py
+  choline run --gpu 1x3090 --env LR=3e-4 -p 6006 --name sweep-3 -m 'warmup 500'
   choline run --like k3fq7p --max-price 0.40
   choline run --gpu h100 --dry-run --json -- ./train.sh
 
-One word after '--' is text for the shell ('make && ./train'); several are a command with its words.
-Nothing is rented before you agree; without a terminal, -y agrees. Ctrl-C detaches: the run goes on."""
+One word after '--' is text for the shell ('make && ./train'); several are a
+command with its words. Nothing is rented before you agree; without a terminal,
+-y agrees. Ctrl-C only stops watching: the run goes on.
+
+Values given with --env are kept with the run in this home's store, readable by
+you alone but not encrypted, and the rented machine sees them: they are not for
+secrets."""
 
 
 def configure_run(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +56,7 @@ def configure_create(parser: argparse.ArgumentParser) -> None:
 
 
 def configure_again(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "The frozen code of the run is sent again, byte for byte, unless --new-code is given."
+    parser.epilog = "The frozen code of the run is sent again, byte for byte, unless --new-code is\ngiven."
     parser.usage = "choline again RUN [flags] [-- COMMAND ...]"
     parser.add_argument("like", metavar="RUN", help="id, beginning of an id, or name")
     parser.add_argument(
@@ -97,7 +103,8 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name", default="", help="what it is called")
     group.add_argument("-m", "--note", default="", metavar="NOTE", help="a word on why")
     group.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]",
-                       help="a variable of the run; without a value, the one it has here")  # fmt: skip
+                       help="a variable of the run; without a value, the one it has here; it is kept "
+                            "in this home's store: not for secrets")  # fmt: skip
     group.add_argument("-p", "--port", action="append", type=port, default=[], metavar="PORT",
                        help="open a port: 6006, 8080:80, 53/udp")  # fmt: skip
     group.add_argument("--project", default="", metavar="DIR", help="start in this directory")
@@ -164,7 +171,9 @@ def command_text(rest: list[str] | None) -> str:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     out = context.out
-    request = context.use(lambda choline: _plan(choline, make_request(args, context)))
+    request = context.use(
+        lambda choline: _plan(choline, make_request(args, context)), doing="searching the market for a plan"
+    )
     asked, card = request
     if args.dry_run:
         if args.json:
@@ -185,7 +194,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     # what was shown is what is paid: the cap of the card goes along, however the market has moved
     asked = asked.model_copy(update={"max_price": card.plan.cap, "premium": None})
     if args.detach:
-        started = context.use(lambda choline: choline.start(asked))
+        started = context.use(lambda choline: choline.start(asked), doing=STARTING)
         if args.json:
             out.json({"id": started.id, "state": str(started.state), "results": started.plan.results_into})
         else:
@@ -205,12 +214,13 @@ def _start_and_follow(args: argparse.Namespace, context: Context, asked: "RunReq
 
     out = context.out
     started: list[Run] = []
+    follower = Follower(out, log_on_stderr=args.json, now=context.now)
 
     async def work(choline: "Choline") -> "RunView":
-        started.append(await choline.start(asked))
+        with context.waiting(STARTING):
+            started.append(await choline.start(asked))
         run = started[0]
-        out.note(f"run {run.id}", "bold")
-        follower = Follower(out, log_on_stderr=args.json, now=context.now)
+        out.note(out.paint(f"run {run.id}", "bold", err=True) + "  (ctrl-c stops watching, not the run)")
         # a machine that is kept bills on: the run is over when it is over, and that is said
         until = "ended" if run.plan.keep_s else "gone"
         await follow_run(choline, run.id, follower, until=until)  # type: ignore[arg-type]
@@ -220,9 +230,7 @@ def _start_and_follow(args: argparse.Namespace, context: Context, asked: "RunReq
         view = context.use(work)
     except KeyboardInterrupt:
         if started:
-            name = started[0].id
-            out.note(f"\nDetached: run {name} goes on and bills. 'choline logs -f {name}' follows it, "
-                     f"'choline stop {name}' ends it.")  # fmt: skip
+            out.note(detached(follower.run or started[0]))
         else:
             out.note("\nInterrupted while it was being started: 'choline status' says whether it was.")
         return INTERRUPTED
@@ -230,29 +238,32 @@ def _start_and_follow(args: argparse.Namespace, context: Context, asked: "RunReq
     return exit_code(view)
 
 
+def detached(run: "Run") -> str:
+    """What goes on without anybody watching, and what to say to it."""
+    if not run.live:
+        return (
+            f"\nNo longer watching. Run {run.id} has ended; its rental bills until it is verified gone:\n"
+            "  choline status              tells when"
+        )
+    return (
+        f"\nDetached: run {run.id} goes on and bills.\n"
+        f"  choline logs -f {run.id}      watches it again\n"
+        f"  choline stop {run.id}         ends it, results first"
+    )
+
+
 def report(view: "RunView", context: Context, *, as_json: bool) -> None:
     """How it ended; and, in red, what still bills."""
     from choline_tui.cli.follow import ended
-    from choline_tui.cli.runs import view_json
+    from choline_tui.cli.runs import still_billing, view_json
 
     now = context.now()
-    context.out.note(ended(view, context.out, now))
-    for rental in view.rentals:
-        if rental.may_bill:
-            until = f" until {_clock(rental.keep_until)}" if rental.keep_until else ""
-            context.out.note(
-                f"▲ still billing: rental {clean(rental.id)} is {rental.state}{until}, "
-                f"{dollars(view.per_hour())}/h; 'choline destroy {clean(rental.id)}' ends it",
-                "red",
-            )
+    out = context.out
+    out.note(folded(ended(view, out, now), out.err_width, 2))
+    for text, style in still_billing(view, now):
+        out.note(folded(text, out.err_width, 2), style)
     if as_json:
         context.out.json(view_json(view, now))
-
-
-def _clock(at: float) -> str:
-    import time
-
-    return time.strftime("%H:%M %Z", time.localtime(at))
 
 
 def public_card(card: dict[str, Any]) -> dict[str, Any]:

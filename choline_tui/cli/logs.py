@@ -23,8 +23,9 @@ INTERRUPTED = 130
 
 def configure_logs(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Without --source: setup and run, one after the other. The text is made inert: no escape sequence\n"
-        "of a rented machine reaches the terminal. --raw gives the bytes, into a file or a pipe only."
+        "Without --source: setup and run, one after the other. The text is made inert:\n"
+        "no escape sequence of a rented machine reaches the terminal. --raw gives the\n"
+        "bytes, into a file or a pipe only."
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="id, beginning of an id, or name")
@@ -112,7 +113,7 @@ def _raw(files: list[Path], context: Context) -> None:
 def _container(args: argparse.Namespace, context: Context) -> int:
     from choline_tui.kernel.text import plain
 
-    text = context.use(lambda choline: choline.container_log(args.run))
+    text = context.use(lambda choline: choline.container_log(args.run), doing="asking the market for it")
     lines = (text if args.raw else plain(text)).splitlines()
     for line in lines[-args.tail :] if args.tail else lines:
         context.out.line(line)
@@ -120,7 +121,8 @@ def _container(args: argparse.Namespace, context: Context) -> int:
 
 
 def _follow(args: argparse.Namespace, context: Context) -> int:
-    from choline_tui.cli.follow import Follower, ended, exit_code, follow_run
+    from choline_tui.cli.follow import Follower, exit_code, follow_run
+    from choline_tui.cli.launch import report
 
     follower = Follower(
         context.out,
@@ -141,5 +143,5 @@ def _follow(args: argparse.Namespace, context: Context) -> int:
     except KeyboardInterrupt:
         context.out.note("\nNo longer following; the run goes on.")
         return INTERRUPTED
-    context.out.note(ended(view, context.out, context.now()))
+    report(view, context, as_json=False)
     return exit_code(view)

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from choline_tui.cli.context import Context
-from choline_tui.cli.output import Column, Style, clean, number, span
+from choline_tui.cli.output import Column, Style, clean, folded, number, span
 from choline_tui.cli.values import Positive, disk
 from choline_tui.kernel.errors import UsageError
 
@@ -14,10 +14,11 @@ __all__ = ["configure_offers", "offer_cells"]
 EXAMPLES = """\
 examples:
   choline offers --gpu 2x4090
-  choline offers 'gpu_ram>=40 inet_down>500 geolocation in [DE,NL]' -o dlperf_per_dphtotal-
+  choline offers 'gpu_ram>=40 geolocation in [DE,NL]' -o dlperf_per_dphtotal-
   choline offers --gpu h100 --type interruptible --disk 200 --json
 
-The query is the official client's language. Prices are $/h with the disk of --disk."""
+The query is the official client's language. Prices are $/h with the disk of
+--disk. On a terminal as many offers as fit are shown, the first ones."""
 
 
 def configure_offers(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,13 @@ def configure_offers(parser: argparse.ArgumentParser) -> None:
     add("-o", "--order", default="", metavar="FIELD", help="sort by a field; FIELD- for descending")
     add("--type", choices=("on-demand", "interruptible"), default="", help="kind of rental")
     add("--disk", type=disk, metavar="GB", help="disk that prices are for")
-    add("--limit", type=Positive("a number of offers"), default=0, metavar="N", help="at most N offers")
+    add(
+        "--limit",
+        type=Positive("a number of offers"),
+        default=0,
+        metavar="N",
+        help="at most N offers (64 a page)",
+    )
     add("--all", action="store_true", dest="everything", help="all pages, not only the first 64 offers")
     add("-n", "--no-default", action="store_true", help="without the default conditions (verified, rentable)")
     add("--json", action="store_true", help="one JSON document with rows, time, completeness, warnings")
@@ -49,32 +56,43 @@ def offers(args: argparse.Namespace, context: Context) -> int:
         "everything": args.everything,
         "no_default": args.no_default,
     }
-    answer = context.engine_call("offers", **wanted)
+    doing = "searching the market"
+    answer = context.engine_call("offers", doing=doing, **wanted)
     if answer is None:
-        answer = vars(context.use(lambda choline: choline.offers(**wanted)))
+        answer = vars(context.use(lambda choline: choline.offers(**wanted), doing=doing))
     if args.raw:
         context.out.json(answer["rows"])
     elif args.json:
         context.out.json(answer)
     else:
-        _table(answer, context)
+        _table(answer, context, whole=bool(args.limit or args.everything))
     return 0
 
 
-def _table(answer: dict[str, Any], context: Context) -> None:
+AROUND = 6
+"""lines of a screen that are not rows: titles, the line below, the shell's prompt, a warning or two"""
+
+
+def _table(answer: dict[str, Any], context: Context, *, whole: bool) -> None:
+    """``whole``: this many were asked for; else what a screen holds: the first stay in sight."""
     rows, out = answer["rows"], context.out
     columns = offer_columns(float(answer["disk_gb"]))
-    if rows:
-        out.table(columns, [offer_cells(row) for row in rows], [_styles(row) for row in rows])
-    count = f"{len(rows)}" if answer["complete"] else f">= {len(rows)}"
+    room = len(rows) if whole or out.height is None else max(10, out.height - AROUND)
+    fitting = rows[:room]
+    if fitting:
+        out.table(columns, [offer_cells(row) for row in fitting], [_styles(row) for row in fitting])
+    count = f"{len(rows)}" if answer["complete"] else f"at least {len(rows)}"
     age = context.now() - float(answer["seen_at"])
     shown = time.strftime("%H:%M:%S %Z", time.localtime(float(answer["seen_at"])))
     noun = "offer" if count == "1" else "offers"
+    part = f"the first {len(fitting)} of " if len(fitting) < len(rows) else ""
     text = (
-        f"{count} {noun}, {clean(answer['type'], 20)}, seen {span(age)} ago ({shown}); "
+        f"{part}{count} {noun}, {clean(answer['type'], 20)}, seen {span(age)} ago ({shown}); "
         f"{answer['used_today']} of {answer['ration']} searches today"
     )
-    out.note(text, "dim")
+    out.note(folded(text, out.err_width), "dim")
+    if part:
+        out.note("--limit N shows more, --all every one", "dim")
     if not rows:
         out.note("Nothing matches: loosen the query, or take the default conditions away with -n.")
     if answer.get("stale"):
@@ -87,7 +105,8 @@ def offer_columns(disk_gb: float) -> list[Column]:
     return [
         Column("id"),
         Column(f"$/h ({disk_gb:g} GB)"),
-        Column("GPU", "left", least=10),
+        # not cut before others go: an RTX 3060 and an RTX 3060 Ti are two things
+        Column("GPU", "left", least=16),
         Column("n"),
         Column("VRAM GB", keep=2),
         Column("CPU", keep=7),
@@ -100,7 +119,7 @@ def offer_columns(disk_gb: float) -> list[Column]:
         Column("$/TB up", keep=14),
         Column("rel %", keep=1),
         Column("CUDA", keep=9),
-        Column("place", "left", keep=3, least=6),
+        Column("place", "left", keep=3, least=9),
         Column("days", keep=10),
         Column("ports", keep=11),
     ]

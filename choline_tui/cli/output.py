@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import sys
+import textwrap
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "color_wanted",
     "cut",
     "dollars",
+    "folded",
     "number",
     "pad",
     "size",
@@ -119,6 +121,16 @@ def when(at: float | None, now: float) -> str:
     return f"{shown} ({span(now - at)} ago)" if at <= now else f"{shown} (in {span(at - now)})"
 
 
+def folded(text: str, width: int | None, indent: int = 0) -> str:
+    """``text`` in lines of at most ``width`` columns, cut between words, the later ones indented; None: one
+    line."""
+    if width is None or cell_width(text) <= width - indent:
+        return text
+    room = max(20, width - indent)
+    lines = textwrap.wrap(text, room, break_on_hyphens=False, drop_whitespace=True) or [""]
+    return f"\n{' ' * indent}".join(lines)
+
+
 @dataclass(frozen=True)
 class Column:
     """``keep``: columns with a lower number stay longer when the terminal is narrow; 0 is never dropped.
@@ -159,7 +171,8 @@ def ui_color(environ: Mapping[str, str]) -> str:
 
 @dataclass
 class Output:
-    """The two streams of a command. ``width``: columns of stdout's terminal; None in a pipe."""
+    """The two streams of a command. ``width``, ``height``: columns and lines of stdout's terminal,
+    ``err_width``: columns of stderr's; None in a pipe."""
 
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
@@ -167,6 +180,8 @@ class Output:
     width: int | None = None
     color: bool = False
     color_err: bool = False
+    height: int | None = None
+    err_width: int | None = None
 
     @classmethod
     def standard(cls, environ: Mapping[str, str]) -> "Output":
@@ -176,9 +191,12 @@ class Output:
                 # an odd locale cannot show every character; a question mark is better than no answer
                 reconfigure(errors="replace")
         setting = ui_color(environ)
+        size = shutil.get_terminal_size()
         return cls(
             environ=environ,
-            width=shutil.get_terminal_size().columns if _isatty(sys.stdout) else None,
+            width=size.columns if _isatty(sys.stdout) else None,
+            height=size.lines if _isatty(sys.stdout) else None,
+            err_width=size.columns if _isatty(sys.stderr) else None,
             color=color_wanted(sys.stdout, environ, setting),
             color_err=color_wanted(sys.stderr, environ, setting),
         )
@@ -213,7 +231,9 @@ class Output:
         shown = [(name, value) for name, value in rows if value]
         wide = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
-            self.line(f"{indent}{self.paint(pad(name, wide), 'dim')}  {value}")
+            # a painted value is short and in one piece: its codes are not columns
+            text = value if "\x1b" in value else folded(value, self.width, len(indent) + wide + len(GAP))
+            self.line(f"{indent}{self.paint(pad(name, wide), 'dim')}  {text}")
 
     def table(
         self,
@@ -221,7 +241,8 @@ class Output:
         rows: Sequence[Sequence[str]],
         styles: Sequence[Mapping[int, Style]] = (),
     ) -> None:
-        """``rows`` hold inert one-line texts. ``styles``: for each row, styles by column."""
+        """``rows`` hold inert one-line texts. ``styles``: for each row, styles by column. A column that has
+        nothing in any row is left out."""
         for line in self.table_lines(columns, rows, styles):
             print(line, file=self.stdout)
 
@@ -234,9 +255,9 @@ class Output:
         widths = [
             max([cell_width(c.title), *(cell_width(row[i]) for row in rows)]) for i, c in enumerate(columns)
         ]
-        shown = list(range(len(columns)))
+        shown = [i for i in range(len(columns)) if not rows or any(row[i] for row in rows)]
         if self.width is not None:
-            shown = _fit(columns, widths, self.width)
+            shown = _fit(columns, widths, self.width, shown)
         lines = [self.paint(_joined(columns, widths, shown, [c.title for c in columns]), "bold")]
         for n, row in enumerate(rows):
             of_row = styles[n] if n < len(styles) else {}
@@ -255,9 +276,9 @@ def _joined(columns: Sequence[Column], widths: Sequence[int], shown: Sequence[in
     return GAP.join(pad(cut(cells[i], widths[i]), widths[i], columns[i].align) for i in shown).rstrip()
 
 
-def _fit(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
-    """Indexes of the columns that fit into ``room``; ``widths`` of those that may be cut shrink."""
-    shown = list(range(len(columns)))
+def _fit(columns: Sequence[Column], widths: list[int], room: int, wanted: Sequence[int]) -> list[int]:
+    """Those of the columns ``wanted`` that fit into ``room``; ``widths`` of those that may be cut shrink."""
+    shown = list(wanted)
 
     def over() -> int:
         return sum(widths[i] for i in shown) + len(GAP) * (len(shown) - 1) - room

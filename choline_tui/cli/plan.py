@@ -5,6 +5,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from choline_tui.cli.output import Output, clean, dollars, number, pad, size, span
+from choline_tui.model.duration import format_duration
 
 if TYPE_CHECKING:
     from choline_tui.model.request import PlanCard
@@ -35,9 +36,13 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
         rows.append(("price", f"{dollars(card.price)}/h with {disk}, {plan.type}"))
     if plan.type == "interruptible":
         rows.append(("bid", f"{dollars(card.bid)}/h; somebody who bids more ends it"))
-    count = f"{'' if card.complete else '>= '}{card.offers} of {card.offers_seen} offers seen"
-    rows.append(("cap", f"{dollars(plan.cap)}/h with {disk}; nothing dearer is rented ({count} fit)"))
-    rows.append(("at most", f"{dollars(plan.cap * plan.max_life_s / 3600, 2)} in {span(plan.max_life_s)}"))
+    fit = f"{'' if card.complete else 'at least '}{card.offers} offer{'' if card.offers == 1 else 's'}"
+    rows.append(("cap", f"{dollars(plan.cap)}/h with {disk}; nothing dearer is rented ({fit} under it now)"))
+    life = format_duration(plan.max_life_s)
+    most = dollars(plan.cap * plan.max_life_s / 3600, 2)
+    rows.append(
+        ("at most", f"{most}: the cap for a rental's longest life, {life} (--max-life); traffic extra")
+    )
     rows.append(("image", clean(plan.image)))
     rows.append(("command", clean(plan.command, 400)))
     if plan.setup:
@@ -51,13 +56,14 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
         dirty = f", {card.dirty} changed" if card.dirty else ", clean"
         code = f"{clean(card.commit, 12)[:8]} {clean(card.branch, 60)}{dirty}"
     data = f"; {size(card.data_bytes)} of data" if card.data_bytes else ""
-    rows.append(("sends", f"{card.files} files, {size(card.bytes)} ({code}){data}"))
+    files = f"{card.files} file{'' if card.files == 1 else 's'}"
+    rows.append(("sends", f"{files}, {size(card.bytes)} ({code}){data}"))
     rows.append(("results", clean(plan.results_into, 1000)))
     if plan.keep_s:
         rows.append(("keeps", f"the machine for {span(plan.keep_s)} after the run: it bills"))
     day = f" (the disk alone: {dollars(card.disk_per_day, 2)} a day)" if card.disk_per_day is not None else ""
     if card.when_unreachable:
-        rows.append(("if home is", f"not reachable: {clean(card.when_unreachable, 600)}{day}"))
+        rows.append(("if offline", f"{clean(card.when_unreachable, 600)}{day}"))
     if card.credit is not None:
         rows.append(("credit", dollars(card.credit, 2)))
     rows += [("!", clean(warning, 400)) for warning in card.warnings]

@@ -5,13 +5,14 @@ A transfer is a bar there; in a pipe it is a plain line every few seconds.
 
 import math
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from choline_tui.cli.output import Output, clean, cut, size, span
 
-__all__ = ["Screen", "Transfers"]
+__all__ = ["Screen", "Transfers", "Waiting"]
 
 BAR = 20
 EVERY = 5.0
@@ -58,6 +59,34 @@ class Screen:
             room = max(10, shutil.get_terminal_size().columns - 1)
             self.out.stderr.write(self.out.paint(cut(self._status, room), "cyan", err=True))
             self.out.stderr.flush()
+
+
+class Waiting:
+    """``with Waiting(out, "asking the market"):`` says what is waited for, once it takes longer than
+    ``after`` seconds; it is gone afterwards. Nothing without a terminal."""
+
+    def __init__(self, out: Output, what: str, after: float = 1.0) -> None:
+        self._screen = Screen(out)
+        self._what = what
+        self._after = after
+        self._over = threading.Event()
+        # a thread, for what blocks as well as for what awaits
+        self._thread = threading.Thread(target=self._tell, daemon=True) if self._screen.live else None
+
+    def __enter__(self) -> None:
+        if self._thread is not None:
+            self._thread.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._screen.status("")
+
+    def _tell(self) -> None:
+        began = time.monotonic()
+        while not self._over.wait(self._after):
+            self._screen.status(f"{self._what} ({span(time.monotonic() - began)})")
 
 
 class Transfers:

@@ -19,15 +19,17 @@ WHOSE: dict[str, tuple[str, Style]] = {"ours": ("●", "green"), "other": ("○"
 
 def configure_rentals(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "ours: of a run of this home. other: somebody else's, or another home's; choline never touches it.\n"
-        "orphan: it has this home's label, and no run is known for it: 'choline destroy CONTRACT'."
+        "ours:   of a run of this home\n"
+        "other:  somebody else's, or another home's; choline never touches it\n"
+        "orphan: it has this home's label, and no run is known for it:\n"
+        "        'choline destroy CONTRACT --drop-results' ends it"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.set_defaults(handler=rentals)
 
 
 def configure_destroy(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "A rental of a live run goes with 'choline stop RUN'. 'choline rentals' lists them all."
+    parser.epilog = "A rental of a live run goes with 'choline stop RUN'. 'choline rentals' lists\nthem all."
     add = parser.add_argument
     add("rental", metavar="RENTAL", help="id of a rental, or number of a contract")
     add("--drop-results", action="store_true", help="although results are not home: they are lost")
@@ -52,12 +54,12 @@ _COLUMNS = (
 
 
 def rentals(args: argparse.Namespace, context: Context) -> int:
-    rows = context.use(lambda choline: choline.rentals())
+    rows = context.use(lambda choline: choline.rentals(), doing="asking the market what it bills")
     if args.json:
         context.out.json(rows)
         return 0
     if not rows:
-        context.out.line("Nothing is rented.")
+        context.out.line("Nothing is rented: the account has no contract on the market.")
         return 0
     now = context.now()
     context.out.table(_COLUMNS, [_cells(row, now) for row in rows], [_styles(row) for row in rows])
@@ -71,8 +73,8 @@ def rentals(args: argparse.Namespace, context: Context) -> int:
     orphans = [r for r in rows if r.get("whose") == "orphan"]
     if orphans:
         context.out.note(
-            f"▲ {len(orphans)} bill and belong to no run: "
-            + ", ".join(f"choline destroy {number(r.get('contract'))} --drop-results" for r in orphans),
+            "▲ may bill, and belongs to no run of this home: "
+            + "; ".join(f"choline destroy {number(r.get('contract'))} --drop-results" for r in orphans),
             "red",
         )
     return 0

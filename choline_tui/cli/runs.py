@@ -2,18 +2,28 @@
 
 import argparse
 import asyncio
+import textwrap
+import time
 from typing import TYPE_CHECKING, Any
 
 from choline_tui.cli.context import Context
-from choline_tui.cli.output import Column, Style, clean, dollars, number, size, span, when
+from choline_tui.cli.output import Column, Style, clean, dollars, folded, number, size, span, when
 from choline_tui.cli.values import Positive, duration
+from choline_tui.cli.words import plain_words
 from choline_tui.kernel.errors import UsageError
 
 if TYPE_CHECKING:
-    from choline_tui.model.run import Run
+    from choline_tui.model.run import Rental, Run
     from choline_tui.services import Choline, RunView
 
-__all__ = ["configure_pull", "configure_show", "configure_status", "state_word", "view_json"]
+__all__ = [
+    "configure_pull",
+    "configure_show",
+    "configure_status",
+    "state_word",
+    "still_billing",
+    "view_json",
+]
 
 SORTS = ("created", "cost", "price", "name", "state")
 
@@ -44,7 +54,7 @@ def configure_status(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  choline status --state live\n"
         "  choline status --state failed,error --since 2d --sort cost\n\n"
-        f"states: {', '.join((*GROUPS, *STATES))}"
+        + "\n".join(textwrap.wrap(f"states: {', '.join((*GROUPS, *STATES))}", 79))
     )
     add = parser.add_argument
     add("--state", default="", metavar="S[,S]", help="only runs in these states, or with these outcomes")
@@ -96,7 +106,7 @@ def status(args: argparse.Namespace, context: Context) -> int:
         return choline.runs(states=states or None, name=args.name, since=since), choline.money(now)
 
     views, money = context.use(work, start_engine=False)
-    views = _sorted(views, args.sort, now)
+    views = all_views = _sorted(views, args.sort, now)
     more = len(views) - args.limit if args.limit else 0
     views = views[: args.limit] if args.limit else views
     if args.json:
@@ -115,14 +125,17 @@ def status(args: argparse.Namespace, context: Context) -> int:
         context.out.note("No run matches." if states or args.name or args.since else "No runs yet.")
     if more > 0:
         context.out.note(f"{more} more; --limit shows them", "dim")
+    for view in all_views:
+        for text, style in still_billing(view, now):
+            context.out.note(folded(text, context.out.err_width, 2), style)
     return 0
 
 
 _STATUS = (
     Column("state", "left"),
     Column("id", "left"),
-    Column("name", "left", keep=1, least=6),
-    Column("where", "left", keep=5, least=8),
+    Column("name", "left", keep=1, least=8),
+    Column("where", "left", keep=5, least=13),
     Column("age", keep=2),
     Column("$/h", keep=3),
     Column("cost"),
@@ -155,14 +168,53 @@ def _why(view: "RunView") -> str:
     releasing = [r for r in view.rentals if not run.live and r.may_bill]
     if releasing:
         # it has ended and something of it may bill: that comes first, whatever else there is to say
-        return f"▲ {releasing[-1].state}, may bill: {clean(releasing[-1].release_reason, 80)}"
-    return clean(run.phase or run.reason, 120)
+        last = releasing[-1]
+        if str(last.state) == "held" and last.keep_until is not None:
+            return f"kept until {_clock(last.keep_until)}: it bills"
+        return f"▲ {last.state}, may bill: {clean(last.trouble or last.release_reason, 80)}"
+    trouble = next((r.trouble for r in view.rentals if r.may_bill and r.trouble), "")
+    return clean(trouble or run.phase or run.reason, 120)
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M %Z", time.localtime(at))
+
+
+def still_billing(view: "RunView", now: float) -> list[tuple[str, Style]]:
+    """What may bill although its run has ended, and what to do about it: a line for each."""
+    if view.run.live:
+        return []
+    return [_what_to_do(r, now) for r in view.rentals if r.may_bill]
+
+
+def _what_to_do(rental: "Rental", now: float) -> tuple[str, Style]:
+    name, price = clean(rental.id, 60), rental.price if rental.price is not None else rental.offer_price
+    state = str(rental.state)
+    if state == "held" and rental.keep_until is not None:
+        until = f"until {_clock(rental.keep_until)} ({span(rental.keep_until - now)})"
+        return (
+            f"▲ {name} is kept {until} and bills {dollars(price)}/h; 'choline destroy {name}' ends it",
+            "yellow",
+        )
+    if state in ("intended", "unknown"):
+        return (
+            f"▲ it is not known whether {name} exists, so it may bill {dollars(price)}/h; choline looks for "
+            "it, and destroys what it finds: 'choline rentals' shows what the market says"
+        ), "red"
+    why = f" ({clean(rental.trouble, 160)})" if rental.trouble else ""
+    if state == "releasing":
+        return (
+            f"▲ {name} is being destroyed{why}; it may bill {dollars(price)}/h until two listings are "
+            "without it: 'choline rentals' shows what the market says"
+        ), "red"
+    return f"▲ {name} is {state}{why} and bills {dollars(price)}/h; 'choline destroy {name}' ends it", "red"
 
 
 def _status_styles(view: "RunView") -> dict[int, Style]:
     styles: dict[int, Style] = {0: state_cell(view.run)[1], 1: "bold"}
     if not view.run.live and any(r.may_bill for r in view.rentals):
-        styles[5] = styles[8] = "red"
+        kept = all(str(r.state) == "held" for r in view.rentals if r.may_bill)
+        styles[5] = styles[8] = "yellow" if kept else "red"
     return styles
 
 
@@ -188,9 +240,11 @@ def _sorted(views: "list[RunView]", by: str, now: float) -> "list[RunView]":
 def _money_line(money: Any, context: Context) -> None:
     out = context.out
     count = f"{money.rentals} rental{'' if money.rentals == 1 else 's'}"
-    billing = f"billing now {dollars(money.per_hour)}/h ({count})"
+    billing = f"billing now {dollars(money.per_hour)}/h ({count})" if money.rentals else "nothing bills now"
     text = out.paint(billing, "bold", "yellow" if money.rentals else "green")
-    text += f", spent {dollars(money.spent)}"
+    text += f", spent {dollars(money.spent)} in all"
+    if money.releasing:
+        text += ", " + out.paint(f"▲ releasing: {money.releasing}", "red")
     if money.unknown:
         text += ", " + out.paint(f"▲ unknown: {money.unknown}", "red")
     out.line(text)
@@ -246,7 +300,8 @@ def show(args: argparse.Namespace, context: Context) -> int:
         offset = f"{event.at - view.run.created:8.1f}s" if event.at - view.run.created < 36000 else (
             f"{span(event.at - view.run.created):>9}"
         )  # fmt: skip
-        context.out.line(f"  {context.out.paint(offset, 'dim')}  {event.kind:<8} {clean(event.text, 1000)}")
+        text = folded(plain_words(event, 1000), context.out.width, len(offset) + 13)
+        context.out.line(f"  {context.out.paint(offset, 'dim')}  {event.kind:<8} {text}")
     return 0
 
 
@@ -351,6 +406,10 @@ def pull(args: argparse.Namespace, context: Context) -> int:
         context.out.json(answer)
     else:
         whole = "complete" if answer.get("complete") else "the run may still write more"
+        if not answer.get("files"):
+            what = "the results are at home" if answer.get("complete") else "nothing new; results come home"
+            context.out.line(f"{what} in {clean(answer.get('into'), 1000)} ({whole})")
+            return 0
         context.out.line(
             f"{number(answer.get('files'))} files, {size(answer.get('bytes'))} brought to "
             f"{clean(answer.get('into'), 1000)} ({whole})"

@@ -16,8 +16,9 @@ __all__ = ["configure_ssh"]
 def configure_ssh(parser: argparse.ArgumentParser) -> None:
     parser.usage = "choline ssh RUN [-- COMMAND ...]"
     parser.epilog = (
-        "The shell starts in the run's source directory. The machine's host key is the one that was\n"
-        "pinned at first contact. The exit code is that of the command, 255 when SSH itself failed."
+        "The shell starts in the run's source directory. The machine's host key is the\n"
+        "one that was pinned at first contact. The exit code is that of the command, 255\n"
+        "when SSH itself failed."
     )
     parser.add_argument("run", metavar="RUN", help="id, beginning of an id, or name")
     parser.set_defaults(handler=ssh, rest=None)
@@ -36,7 +37,7 @@ def ssh(
         )
     if args.rest is not None and not any(args.rest):
         raise UsageError("there is no command after '--'", hint="For example: -- nvidia-smi")
-    access = context.use(lambda choline: choline.ssh(args.run))
+    access = context.use(lambda choline: choline.ssh(args.run), doing="asking the engine")
     if args.rest:
         words = args.rest[0] if len(args.rest) == 1 else shlex.join(args.rest)
         source = shlex.quote(f"{access.directory}/src")

@@ -19,8 +19,8 @@ def configure_simulate(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  choline simulate --port 8070 --seed 7 --offers 2000 --boot 5\n"
-        "  VAST_URL=http://127.0.0.1:8070 VAST_API_KEY=rehearsal choline offers --gpu 2x4090\n\n"
-        "It speaks the market's HTTP API; rented machines are directories and SSH servers on this computer."
+        "  VAST_URL=http://127.0.0.1:8070 VAST_API_KEY=rehearsal choline offers\n\n"
+        "It speaks the market's HTTP API; rented machines are directories and SSH servers\non this computer."
     )
     add = parser.add_argument
     add("--port", type=int, default=8070, help="0: a free one")

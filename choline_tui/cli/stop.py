@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from choline_tui.cli.context import Context
 from choline_tui.cli.launch import report
-from choline_tui.cli.output import clean, dollars
+from choline_tui.cli.output import clean, dollars, folded
 from choline_tui.kernel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ INTERRUPTED = 130
 
 def configure_stop(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "On a terminal it says what it will do and asks. In a script it needs no -y: stopping brings the\n"
-        "results home first; only --drop-results, which loses them, does."
+        "On a terminal it says what it will do and asks. In a script it needs no -y:\n"
+        "stopping brings the results home first; only --drop-results, which loses them,\ndoes."
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="id, beginning of an id, or name")
@@ -34,7 +34,7 @@ def configure_stop(parser: argparse.ArgumentParser) -> None:
 
 def stop(args: argparse.Namespace, context: Context) -> int:
     from choline_tui.cli.follow import Follower, follow_run
-    from choline_tui.cli.runs import view_json
+    from choline_tui.cli.runs import still_billing, view_json
 
     out = context.out
 
@@ -43,12 +43,12 @@ def stop(args: argparse.Namespace, context: Context) -> int:
 
     view = context.use(look, start_engine=False)
     if not view.run.live:
-        held = any(r.may_bill for r in view.rentals)
+        todo = still_billing(view, context.now())
         raise UsageError(
             f"run {view.run.id} has ended already ({view.run.outcome})",
-            hint="Something of it may still bill: see 'choline rentals'." if held else "Nothing of it bills.",
+            hint="; ".join(text.removeprefix("▲ ") for text, _ in todo) or "Nothing of it bills.",
         )
-    out.note(what_stop_does(view, drop=args.drop_results))
+    out.note(folded(what_stop_does(view, drop=args.drop_results), out.err_width))
     ask = context.interactive or args.drop_results
     if ask and not context.confirm(f"Stop {view.run.id}?", yes=args.yes, why="losing results"):
         out.note("Nothing was stopped.")

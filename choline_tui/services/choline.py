@@ -54,12 +54,18 @@ class RunView:
 
 @dataclass(frozen=True)
 class Money:
-    """Billing now ($/h) and spent ($), as far as this home knows; ``unknown`` rentals may bill too."""
+    """Billing now and spent, as far as this home knows."""
 
     per_hour: float
+    """$/h of all that may bill, the unknown at the price of their offers"""
     spent: float
+    """$ of all runs so far, from price and time (bytes not counted)"""
     rentals: int
+    """how many may bill"""
     unknown: int
+    """how many of them may or may not exist: a rent call without a clear answer"""
+    releasing: int = 0
+    """how many of them are being destroyed, not verified gone yet"""
 
 
 @dataclass(frozen=True)
@@ -222,6 +228,7 @@ class Choline:
             spent=sum(r.cost_until(now) for r in rentals),
             rentals=len(billing),
             unknown=sum(r.state is RentalState.UNKNOWN for r in rentals),
+            releasing=sum(r.state is RentalState.RELEASING for r in rentals),
         )
 
     # ------------------------------------------------------------------------ commands: the engine
@@ -315,6 +322,9 @@ class Choline:
         cost, keep_until, reason}.
         """
         rows: list[dict[str, Any]] = await self._call("rentals")
+        if not rows:
+            # an empty answer counts only when the market answers: unknown is not none
+            await self.account()
         return rows
 
     async def destroy(self, target: str, *, drop_results: bool = False) -> dict[str, Any]:

@@ -196,7 +196,11 @@ class FakeCholine:
         billing = [r for v in self.views for r in v.rentals if r.may_bill]
         unknown = sum(r.state is RentalState.UNKNOWN for r in billing)
         return Money(
-            sum(r.price or 0 for r in billing), sum(v.cost(now) for v in self.views), len(billing), unknown
+            sum(r.price or 0 for r in billing),
+            sum(v.cost(now) for v in self.views),
+            len(billing),
+            unknown,
+            sum(r.state is RentalState.RELEASING for r in billing),
         )
 
     def log_file(self, run_id: str, n: int, source: str) -> Path:
@@ -272,6 +276,7 @@ class Bench:
 
     choline: FakeCholine = field(default_factory=FakeCholine)
     width: int | None = None
+    height: int | None = None
     color: bool = False
     interactive: bool = False
     terminal: bool = False
@@ -291,7 +296,7 @@ class Bench:
             return self.answer
 
         context = Context(
-            Output(out, err, self.environ, self.width, self.color, self.color),
+            Output(out, err, self.environ, self.width, self.color, self.color, self.height, self.width),
             environ=self.environ,
             make=lambda start: self.choline,  # type: ignore[arg-type,return-value]
             now=lambda: NOW,

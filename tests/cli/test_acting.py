@@ -52,7 +52,7 @@ def test_stop_of_a_run_that_ended() -> None:
     held = RunView(ended_view().run, [], [rental(state=RentalState.HELD)])
     with pytest.raises(UsageError) as caught:
         Bench(FakeCholine([held]))("stop", "abc123")
-    assert "may still bill" in caught.value.hint
+    assert "'choline destroy abc123-1' ends it" in caught.value.hint
 
 
 ROWS = [
@@ -113,7 +113,7 @@ def test_rentals_tell_ours_others_and_orphans_apart() -> None:
     assert "choline destroy 9003 --drop-results" in err
     assert forged(out) == []
     assert len(json.loads(Bench(FakeCholine(rows=ROWS))("rentals", "--json")[1])) == 3
-    assert Bench()("rentals")[1] == "Nothing is rented.\n"
+    assert Bench()("rentals")[1].startswith("Nothing is rented:")
 
 
 def test_rentals_fit_a_narrow_terminal_and_paint_what_may_bill() -> None:
@@ -256,11 +256,15 @@ def test_key_check_is_exit_5_when_something_needed_is_missing() -> None:
         "account": {"credit": 12.5, "email": HOSTILE},
     }
     code, out, _ = Bench(FakeCholine(answers={"key_check": report}))("key", "check")
-    assert code == 5 and "✘ the key does not do" in out and "$12.50" in out
+    assert code == 5 and "✘ the key lacks what choline needs" in out and "$12.50" in out
     assert forged(out) == []
     good = {**report, "needed": ["instance_read"]}
     assert Bench(FakeCholine(answers={"key_check": good}))("key", "check")[0] == 0
     assert Bench(FakeCholine(answers={"key_check": good}))("key", "check", "--json")[0] == 0
+    # of a key the market does not know nothing can be told, so no table of question marks
+    bad = {**report, "valid": False}
+    code, out, _ = Bench(FakeCholine(answers={"key_check": bad}))("key", "check")
+    assert code == 5 and "✘ not a valid key" in out and "instance_read" not in out
 
 
 def test_a_rental_without_a_run_to_stop_is_nothing_to_lose() -> None:

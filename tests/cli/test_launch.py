@@ -138,7 +138,9 @@ def test_a_dry_run_shows_everything_that_is_decided_and_starts_nothing() -> None
         "$0.7200/h with 20 GB disk, interruptible",
         "$0.3100/h; somebody",
         "$0.8000/h with 20 GB disk",
-        ">= 5 of 64",
+        "at least 5 offers under it now",
+        "$19.20: the cap for a rental's longest life, 24h",
+        "traffic extra",
         "python train.py",
         "make",
         "TOKEN",
@@ -200,7 +202,7 @@ def test_what_still_bills_is_said_at_the_end() -> None:
     kept = RunView(kept.run, kept.attempts, [rental(state=RentalState.HELD, keep_until=NOW + 1700)])
     choline = job(kept)
     _, _, err = Bench(choline)("run", "--gpu", "4090", "-y", "--", "true")
-    assert "still billing: rental abc123-1 is held until" in err and "choline destroy abc123-1" in err
+    assert "abc123-1 is kept until" in err and "bills $0.7200/h" in err and "choline destroy abc123-1" in err
     # a machine that is kept would keep us waiting for nothing
     assert next(p for m, p in choline.asked if m == "follow")[1]["until"] == "ended"
 

@@ -50,7 +50,7 @@ def test_a_count_that_is_not_whole_says_so() -> None:
     _, _, err = bench_with(offer(), offer(id=2), complete=False, warnings=["gpu_ram is in GB"], stale="429")(
         "offers"
     )
-    assert err.splitlines()[0].startswith(">= 2 offers")
+    assert err.splitlines()[0].startswith("at least 2 offers")
     assert "! not fresh: 429" in err and "! gpu_ram is in GB" in err
 
 
