@@ -59,7 +59,8 @@ class Pacer:
         self._paces = paces
         self._locks: dict[str, asyncio.Lock] = {}
         self._calls: dict[str, deque[float]] = {}
-        self._blocks: dict[str, RateLimited] = {}
+        self._blocks: dict[str, tuple[RateLimited, float]] = {}
+        """the market's answer, and when it is over by the steady clock"""
 
     async def turn(self, endpoint: str, patience: float = 0.0) -> None:
         """Return when ``endpoint`` may be called. While the market has shut it, wait up to ``patience`` s,
@@ -69,7 +70,7 @@ class Pacer:
             while True:
                 shut = self._shut_for(endpoint)
                 if shut > patience:
-                    raise self._again(self._blocks[endpoint])
+                    raise self._again(self._blocks[endpoint][0])
                 wait = max(shut, self._wait(endpoint))
                 if wait <= 0:
                     break
@@ -78,12 +79,16 @@ class Pacer:
 
     def shut(self, endpoint: str, error: RateLimited) -> None:
         """The market answered 429: nothing more to ``endpoint`` until ``error.details['until']``."""
-        self._blocks[endpoint] = error
+        left = float(error.details["until"]) - self._clock.time()
+        self._blocks[endpoint] = (error, self._clock.monotonic() + left)
 
     def _shut_for(self, endpoint: str) -> float:
-        """s until the market takes calls again, by its own wall clock."""
-        error = self._blocks.get(endpoint)
-        return 0.0 if error is None else float(error.details["until"]) - self._clock.time()
+        """s until the market takes calls again, by whichever clock says so first: the wall clock may be
+        set back, the steady one stands still while the computer sleeps."""
+        if endpoint not in self._blocks:
+            return 0.0
+        error, steady = self._blocks[endpoint]
+        return min(float(error.details["until"]) - self._clock.time(), steady - self._clock.monotonic())
 
     @staticmethod
     def _again(error: RateLimited) -> RateLimited:

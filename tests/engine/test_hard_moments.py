@@ -403,6 +403,28 @@ def test_a_clock_set_back_an_hour_delays_no_destroy(tmp_path: Path) -> None:
     live(tmp_path, story)
 
 
+def test_a_clock_set_back_while_the_market_asks_for_patience_delays_no_destroy(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        refused: list[float] = []
+
+        async def later(request: httpx.Request) -> httpx.Response | None:
+            if request.method == "DELETE" and len(refused) < 3:
+                refused.append(world.clock.time())
+                if len(refused) == 1:
+                    world.clock.jump(-3600)
+                return httpx.Response(429, headers={"Retry-After": "40"}, json={"success": False})
+            return None
+
+        world.market.before.append(later)
+        run = world.start()
+        await world.ended(run)
+        await world.until(lambda: bool(refused))
+        world.clock.jump(-3600)
+        await world.quiet(within=400)
+
+    live(tmp_path, story)
+
+
 def test_a_laptop_asleep_while_a_machine_booted_does_not_give_it_up(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         run = world.start()
