@@ -19,6 +19,8 @@ from choline_tui.simulator.remotes.modelled_session import ModelledSession
 from tests.support.world import World, live
 
 LISTING = "/api/v1/instances/"
+SOMEBODY = 1
+"""who else rents, as the market keeps it"""
 
 
 class Usage(NamedTuple):
@@ -44,6 +46,13 @@ async def running(world: World, run: str) -> Any:
     """Until the run's command runs; the contract behind it."""
     await world.until(lambda: world.run(run).state is RunState.RUNNING)
     return world.sim.contracts.get(only_rental(world, run).contract)
+
+
+async def taken(world: World, contract: Any) -> None:
+    """It is stopped, and somebody else has its GPUs."""
+    world.sim.contracts.stop(contract)
+    await world.until(lambda: not contract.held, within=20)
+    world.sim.market.hold(contract.machine, contract.slice.gpus, SOMEBODY)
 
 
 async def booting(world: World, run: str) -> None:
@@ -223,9 +232,7 @@ def test_dropping_results_of_a_standing_machine_destroys_it_at_once(tmp_path: Pa
         world.model = JobModel(duration_s=1e6, result_files={"a": b"1"})
         run = world.start()
         contract = await running(world, run)
-        world.sim.market.hold(contract.machine, contract.slice.gpus, contract.id)
-        world.sim.contracts.stop(contract)
-        world.sim.contracts._may_run = lambda c: False  # type: ignore[method-assign]
+        await taken(world, contract)
         await after(world, 1000)
         assert world.run(run).state is RunState.INTERRUPTED, world.story()
         assert "--drop-results" in world.run(run).reason
@@ -241,15 +248,14 @@ def test_a_machine_whose_gpus_are_taken_is_not_called_running(tmp_path: Path) ->
     async def story(world: World) -> None:
         run = world.start()
         contract = await running(world, run)
-        honest = world.sim.contracts._may_run
-        world.sim.contracts._may_run = lambda c: False  # type: ignore[method-assign]
-        world.sim.contracts.stop(contract)
+        await taken(world, contract)
         await after(world, 3600)
         rental = only_rental(world, run)
         assert rental.stopped_since is not None, world.story()
         events = world.store.events()  # type: ignore[union-attr]
         assert len([e for e in events if "cannot be started" in e.text]) == 1, "said once"
-        world.sim.contracts._may_run = honest  # type: ignore[method-assign]
+        world.sim.market.release(contract.machine, SOMEBODY)
+        contract.wake.set()
         assert (await world.ended(run, within=3600)).outcome is Outcome.SUCCEEDED, world.story()
         await world.quiet()
         world.check(run)

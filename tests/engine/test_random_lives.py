@@ -18,7 +18,7 @@ from choline_tui.model.run import Outcome, RentalState, RunState
 from choline_tui.simulator.remotes.job_model import JobModel
 from tests.support.world import POINTS, World, live
 
-SEEDS = 40
+SEEDS = 36
 SHOW = __name__ == "__main__"
 OTHERS = ("choline-otherhm-runabc-1", None)
 """labels of what is in the same account and not ours"""
