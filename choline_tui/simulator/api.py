@@ -17,7 +17,7 @@ from choline_tui.simulator.contract import Contract, SshKey
 from choline_tui.simulator.contracts import Contracts
 from choline_tui.simulator.instances import instance_row, page
 from choline_tui.simulator.limits import Limits
-from choline_tui.simulator.market import Market
+from choline_tui.simulator.market import Market, Slice
 from choline_tui.simulator.orders import MAX_BID, invalid, read_label, read_order, read_price
 from choline_tui.simulator.search import Search
 from choline_tui.simulator.wire import Refusal, Request, Response, as_number, json_response, refuse
@@ -48,6 +48,7 @@ class Api:
         base_url: Callable[[], str],
         limits: Limits | None = None,
         spend_limit: float | None = None,
+        just_taken: Callable[[int], Slice | None] = lambda offer: None,
     ) -> None:
         self.market = market
         self.contracts = contracts
@@ -56,6 +57,7 @@ class Api:
         self.limits = limits
         self.spend_limit = spend_limit
         self.ssh_keys: list[SshKey] = []
+        self._just_taken = just_taken
         self._base_url = base_url
         self._next_ssh = 1
         self._searches = 0
@@ -68,6 +70,12 @@ class Api:
         except Refusal as refusal:
             return refusal.response
         return result if isinstance(result, Response) else json_response(result)
+
+    def route_of(self, request: Request) -> str:
+        """The name of the route that a request takes; "" for none."""
+        path, method = "/" + request.path.strip("/"), request.method.upper()
+        routes = (name for m, pattern, name, _, _ in _ROUTES if m == method and pattern.fullmatch(path))
+        return next(routes, "results" if path.startswith("/results/") else "")
 
     async def _dispatch(self, request: Request) -> Any:
         path = "/" + request.path.strip("/")
@@ -138,6 +146,10 @@ class Api:
             raise refuse(503, "server_error", "The market is closing.")
         order = read_order(request.json())
         found = self.market.find(ask)
+        race = self._just_taken(ask) if found is None else None
+        if race is not None and not order.cancel_unavail:
+            # lost a race: the contract is made all the same, and waits for its GPUs
+            found = race
         if found is None:
             if self.market.was_listed(ask):
                 msg = f"error 410/3907: no_such_ask Instance type {ask} is no longer available."

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from choline_tui.simulator.backend import Endpoint
+from choline_tui.simulator.ledger import Bill
 from choline_tui.simulator.machines import HOUR, MONTH, Machine
 from choline_tui.simulator.market import Slice
 
-__all__ = ["Contract", "Order", "SshKey"]
+__all__ = ["Contract", "Fate", "Order", "PriceIncrease", "SshKey"]
 
 
 @dataclass
@@ -34,6 +35,32 @@ class Order:
     bid: float | None = None
     running: bool = True
     cancel_unavail: bool = False
+
+
+@dataclass
+class Fate:
+    """What goes wrong with a contract on purpose; by itself nothing does."""
+
+    bad_image: str = ""
+    """the host's words; such a contract loads for ever"""
+    start_fails: str = ""
+    """the host's words; the container is made and cannot be started"""
+    ports_late_s: float = 0.0
+    key_late_s: float = 0.0
+    """the account's keys are let in so long after SSH answers"""
+    proxy_closed_s: float = 0.0
+    """the proxy refuses for so long after the container runs"""
+    outbid: bool = False
+    """somebody bids more, whatever ours is"""
+
+
+@dataclass(frozen=True)
+class PriceIncrease:
+    """What a host wants: so many $/h for the GPUs; unanswered or refused, the contract ends at ``until``."""
+
+    id: int
+    price: float
+    until: float
 
 
 @dataclass(eq=False)
@@ -72,10 +99,24 @@ class Contract:
     endpoint: Endpoint | None = None
     published: bool = False
     """address and ports are in the listing"""
-    paid: float = 0.0
-    """$ so far, up to ``settled``"""
+    bill: Bill = field(default_factory=Bill)
+    """what it cost, up to ``settled``"""
     settled: float = 0.0
-    gpu_seconds: float = 0.0
+    traffic: tuple[int, int] = (0, 0)
+    """bytes out and in that are on the bill"""
+    offline: str = ""
+    """the host is lost: "offline" or "unknown", what the listing says meanwhile"""
+    recycle: bool = False
+    fate: Fate = field(default_factory=Fate)
+    increase: PriceIncrease | None = None
+    prepaid: float = 0.0
+    """$ that reserve it; they lower the price by ``discount`` (a part of it)"""
+    discount: float = 0.0
+    template: str | None = None
+    """hash id of the template it was made of"""
+    volume: dict[str, Any] | None = None
+    ran: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    """it has run at least once"""
     wake: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -92,22 +133,49 @@ class Contract:
         return self.order.bid is not None
 
     @property
+    def status(self) -> str | None:
+        """``actual_status`` as the listing has it."""
+        return self.offline or self.actual
+
+    @property
+    def up(self) -> bool:
+        """It runs, and its host is there."""
+        return self.running_since is not None and not self.offline
+
+    @property
+    def paid(self) -> float:
+        """$ so far, up to ``settled``."""
+        return self.bill.total
+
+    @property
+    def gpu_seconds(self) -> float:
+        return sum(day.gpu_s for day in self.bill.days.values())
+
+    @property
     def disk_price(self) -> float:
         return self.order.disk_gb * self.machine.storage_cost * HOUR / MONTH
 
     def rate(self) -> float:
-        """$/h at this moment: the disk as long as it exists, the GPUs only while it runs."""
-        if not self.alive:
+        """$/h at this moment: the disk as long as it exists, the GPUs only while it runs; nothing while
+        its host is lost."""
+        if not self.alive or self.offline:
             return 0.0
         return self.disk_price + (self.gpu_price if self.running_since is not None else 0.0)
 
     def settle(self, now: float) -> None:
         """Book what it has cost up to ``now``; a clock that went back books nothing."""
-        seconds = max(0.0, now - self.settled)
-        if self.running_since is not None:
-            self.gpu_seconds += seconds
-        self.paid += self.rate() * seconds / HOUR
-        self.settled = max(self.settled, now)
+        if now > self.settled:
+            if self.alive and not self.offline:
+                gpu = self.gpu_price if self.running_since is not None else 0.0
+                self.bill.book(self.settled, now, gpu, self.disk_price)
+            self.settled = now
+
+    def carry(self, out: int, into: int) -> None:
+        """Book bytes, told as totals since the contract began."""
+        up, down = max(0, out - self.traffic[0]), max(0, into - self.traffic[1])
+        self.traffic = (max(out, self.traffic[0]), max(into, self.traffic[1]))
+        facts = self.slice.row
+        self.bill.book_bytes(self.settled, up, down, facts["inet_up_cost"], facts["inet_down_cost"])
 
     def container_env(self, base_url: str) -> dict[str, str]:
         """The environment of the container's first process: Vast's own variables and the renter's."""

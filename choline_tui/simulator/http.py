@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 import h11
 
-from choline_tui.simulator.wire import Request, Response
+from choline_tui.simulator.wire import Lost, Request, Response
 
 __all__ = ["HttpServer"]
 
@@ -116,6 +118,9 @@ class HttpServer:
                 return False
             try:
                 answer = await self._handle(request)
+            except Lost as lost:
+                await self._lose(connection, writer, lost)
+                return False
             except Exception:
                 log.exception("the market failed at %s %s", request.method, request.path)
                 answer = _failure(500, "server_error", "Something went wrong")
@@ -165,6 +170,21 @@ class HttpServer:
                 left = 4 * MAX_BODY
                 while left > 0 and (data := await reader.read(65_536)):
                     left -= len(data)
+
+    @staticmethod
+    async def _lose(connection: h11.Connection, writer: asyncio.StreamWriter, lost: Lost) -> None:
+        """Reset the connection, in the middle of an answer or before it."""
+        if lost.answer is not None:
+            headers = [*lost.answer.headers.items(), ("content-length", str(len(lost.answer.body)))]
+            head = connection.send(h11.Response(status_code=lost.answer.status, headers=headers)) or b""
+            writer.write(head + lost.answer.body[: lost.sent])
+            with contextlib.suppress(OSError):
+                await writer.drain()
+        sock = writer.get_extra_info("socket")
+        if sock is not None:
+            # closing sends a reset instead of an end, as a proxy that dies does
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
 
     @staticmethod
     async def _send(

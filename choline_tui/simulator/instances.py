@@ -14,6 +14,7 @@ from choline_tui.simulator.wire import Refusal, as_number, refuse
 __all__ = ["instance_row", "page"]
 
 PAGE = 25
+CLOSED_PORT = 9
 STORED = frozenset(
     """id actual_status intended_status cur_state next_state label gpu_name verification machine_id host_id
     image_uuid image_runtype start_date end_date is_bid geolocation status_msg template_id template_hash_id
@@ -34,7 +35,7 @@ _FROM_OFFER = tuple(
 def instance_row(c: Contract, now: float, min_bid: float) -> dict[str, Any]:
     """One instance as the API answers it; ``min_bid`` is what wins its slice now, $/h."""
     row = c.slice.row
-    up = c.running_since is not None
+    up = c.up
     base, disk = c.gpu_price, c.disk_price
     total = base + disk
     left = max(0.0, c.end_date - now)
@@ -43,7 +44,7 @@ def instance_row(c: Contract, now: float, min_bid: float) -> dict[str, Any]:
     memory_gb = round(row["cpu_ram"] * row["gpu_frac"] / 1024, 1)
     return offer | {
         "id": c.id,
-        "actual_status": c.actual,
+        "actual_status": c.status,
         # somebody who was outbid looks like somebody who stopped
         "intended_status": "stopped" if lost else c.intended,
         "cur_state": c.current,
@@ -51,7 +52,7 @@ def instance_row(c: Contract, now: float, min_bid: float) -> dict[str, Any]:
         "status_msg": c.status_msg or _progress(c, now),
         "label": c.label,
         "template_id": None,
-        "template_hash_id": None,
+        "template_hash_id": c.template,
         "template_name": None,
         "image_uuid": c.order.image,
         "image_args": c.order.args,
@@ -63,7 +64,7 @@ def instance_row(c: Contract, now: float, min_bid: float) -> dict[str, Any]:
         "local_ipaddrs": "127.0.0.1 \n" if c.published else None,
         "ssh_host": c.endpoint.host if c.endpoint else "127.0.0.1",
         "ssh_idx": "1",
-        "ssh_port": c.endpoint.port if c.endpoint else None,
+        "ssh_port": _proxy_port(c, now),
         "machine_dir_ssh_port": c.endpoint.port if c.endpoint else None,
         "direct_port_start": -1,
         "direct_port_end": -1,
@@ -72,7 +73,7 @@ def instance_row(c: Contract, now: float, min_bid: float) -> dict[str, Any]:
         "start_date": c.created,
         "end_date": c.end_date,
         "duration": left,
-        "uptime_mins": (now - c.running_since) / 60 if c.running_since is not None else None,
+        "uptime_mins": (now - c.running_since) / 60 if up and c.running_since is not None else None,
         "time_remaining": time_text(left),
         "time_remaining_isbid": time_text(left) if c.is_bid else "",
         "client_run_time": 1.0,
@@ -101,8 +102,16 @@ def instance_row(c: Contract, now: float, min_bid: float) -> dict[str, Any]:
         "dlperf_per_dphtotal": row["dlperf"] / total,
         "flops_per_dphtotal": row["total_flops"] / total,
         "score": row["dlperf"] / total,
-        "volume_info": [],
+        "volume_info": [c.volume] if c.volume else [],
     }
+
+
+def _proxy_port(c: Contract, now: float) -> int | None:
+    """The proxy is the container's own port here; while it is closed, one at which nothing listens."""
+    if c.endpoint is None:
+        return None
+    closed = c.running_since is None or now < c.running_since + c.fate.proxy_closed_s
+    return CLOSED_PORT if c.fate.proxy_closed_s and closed else c.endpoint.port
 
 
 def _costs(gpu: float, disk: float) -> dict[str, float]:
@@ -117,7 +126,7 @@ def _costs(gpu: float, disk: float) -> dict[str, float]:
 
 def _progress(c: Contract, now: float) -> str | None:
     """The last line of the image's pull while it lasts."""
-    if c.actual != "loading" or c.booted:
+    if c.actual != "loading" or c.booted or not c.on:
         return None
     seed = f"{c.id * 2654435761 % (1 << 48):012x}"
     layer = int((now - c.boot_began) * 2)

@@ -50,13 +50,23 @@ class Market:
     """Machines and their offers. ``offers``: how many rows are listed at the beginning, at least.
 
     ``moving=False`` freezes prices and other renters at the beginning; time still passes.
+    ``contested``: GPUs held by a bid stay on offer for whoever rents on demand or bids more, as on Vast.
     """
 
-    def __init__(self, clock: Clock, *, seed: int = 7, offers: int = 2000, moving: bool = True) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        seed: int = 7,
+        offers: int = 2000,
+        moving: bool = True,
+        contested: bool = False,
+    ) -> None:
         if not 0 <= offers <= 200_000:
             raise ValueError("offers must be 0 to 200000")
         self.seed = seed
         self.moving = moving
+        self.contested = contested
         self.clock = clock
         self.began = clock.time()
         self.machines: list[Machine] = []
@@ -69,6 +79,12 @@ class Market:
         self._held_disk: dict[int, float] = {}
         self._released: dict[tuple[int, int], int] = {}
         """how often a GPU was given back: its next offers have other ids"""
+        self._yields: dict[int, float] = {}
+        """contract -> $/h for one GPU, above which it has to give way"""
+        self._pressure: dict[int, float] = {}
+        """machine index -> by how much others bid more than usual"""
+        self._down: set[int] = set()
+        """indexes of machines that are lost"""
         self._ids: dict[int, int] = {}
         """every offer id issued -> machine index"""
         listed = 0
@@ -116,6 +132,7 @@ class Market:
 
     def _min_bid(self, machine: Machine, gpus: int, age: float) -> float:
         share = machine.bid_share * (0.85 + 0.3 * self._chance(machine, _BID, age, machine.bid_period))
+        share *= self._pressure.get(machine.index, 1.0)
         return max(0.001, round(self._unit_price(machine, age) * share * gpus, 4))
 
     def unit_price(self, machine: Machine) -> float:
@@ -128,19 +145,58 @@ class Market:
 
     # ---- renting
 
-    def free(self, machine: Machine, gpus: tuple[int, ...]) -> bool:
-        """Whether nobody, of ours or not, has these GPUs now."""
+    def free(self, machine: Machine, gpus: tuple[int, ...], bid: float | None = None) -> bool:
+        """Whether somebody who bids so many $/h for them (None: pays the full price) may have these GPUs."""
+        if machine.index in self._down:
+            return False
         age = self._market_age()
         held = self._held.get(machine.index, {})
-        return all(g not in held and not self._busy(machine, g, age) for g in gpus)
+        unit = None if bid is None else bid / len(gpus)
+        return all(self._open(held.get(g), unit) and not self._busy(machine, g, age) for g in gpus)
 
-    def hold(self, machine: Machine, gpus: tuple[int, ...], contract: int) -> None:
-        """Take GPUs off the market for a contract of ours."""
+    def _open(self, owner: int | None, unit_bid: float | None) -> bool:
+        if owner is None:
+            return True
+        limit = self._yields.get(owner)
+        return limit is not None and (unit_bid is None or unit_bid > limit)
+
+    def hold(
+        self, machine: Machine, gpus: tuple[int, ...], contract: int, bid: float | None = None
+    ) -> set[int]:
+        """Take GPUs off the market for a contract; the contracts that had to give way."""
         held = self._held.setdefault(machine.index, {})
-        for gpu in gpus:
-            if held.get(gpu, contract) != contract:
-                raise ValueError(f"GPU {gpu} of machine {machine.id} is held by another contract")
-            held[gpu] = contract
+        unit = None if bid is None else bid / len(gpus)
+        owners = {held[gpu] for gpu in gpus if held.get(gpu, contract) != contract}
+        for owner in owners:
+            if not self._open(owner, unit):
+                raise ValueError(f"GPUs of machine {machine.id} are held by another contract")
+        for gpu in [g for g, owner in held.items() if owner in owners]:
+            del held[gpu]
+        held.update(dict.fromkeys(gpus, contract))
+        self._yield(contract, unit)
+        self._refresh(machine.index, self.age())
+        return owners
+
+    def raise_bid(self, machine: Machine, gpus: tuple[int, ...], contract: int, bid: float) -> None:
+        """A contract that holds GPUs gives way to higher bids only."""
+        if contract in self._yields:
+            self._yield(contract, bid / len(gpus))
+            self._refresh(machine.index, self.age())
+
+    def _yield(self, contract: int, unit: float | None) -> None:
+        if self.contested and unit is not None:
+            self._yields[contract] = unit
+        else:
+            self._yields.pop(contract, None)
+
+    def press(self, machine: Machine, factor: float) -> None:
+        """Others bid so much more on this machine than usual; 1 ends it."""
+        self._pressure[machine.index] = factor
+        self._refresh(machine.index, self.age())
+
+    def lose(self, machine: Machine, lost: bool) -> None:
+        """A machine drops out of the market, or comes back."""
+        (self._down.add if lost else self._down.discard)(machine.index)
         self._refresh(machine.index, self.age())
 
     def release(self, machine: Machine, contract: int) -> None:
@@ -149,6 +205,7 @@ class Market:
         for gpu in [g for g, owner in held.items() if owner == contract]:
             del held[gpu]
             self._released[machine.index, gpu] = self._released.get((machine.index, gpu), 0) + 1
+        self._yields.pop(contract, None)
         self._refresh(machine.index, self.age())
 
     def use_disk(self, machine: Machine, gigabytes: float) -> None:
@@ -186,7 +243,7 @@ class Market:
             state.until = min(state.until, self._next_boundary(machine, age))
         # rounding may give the boundary we stand on: always go forward
         state.until = max(state.until, age + 0.001)
-        if self._online(machine, when):
+        if index not in self._down and self._online(machine, when):
             state.rows = list(self._offers(machine, when, self._end_age(machine, age)))
             for row in state.rows:
                 # set again, so that ids in use are the last to be forgotten
@@ -245,7 +302,9 @@ class Market:
 
     def _offers(self, machine: Machine, age: float, end_age: float) -> Iterator[Row]:
         held = self._held.get(machine.index, {})
-        free = [g not in held and not self._busy(machine, g, age) for g in range(machine.num_gpus)]
+        free = [
+            self._open(held.get(g), None) and not self._busy(machine, g, age) for g in range(machine.num_gpus)
+        ]
         if not any(free):
             return
         price = self._unit_price(machine, age)
@@ -287,8 +346,15 @@ class Market:
             "rentable": True,
             "rented": False,
             "base_price": round(price * size, 6),
-            "min_bid": self._min_bid(machine, size, age),
+            "min_bid": self._to_win(machine, gpus, age),
         }
+
+    def _to_win(self, machine: Machine, gpus: list[int], age: float) -> float:
+        """$/h that wins these GPUs from the market and from whoever has them by a bid."""
+        least = self._min_bid(machine, len(gpus), age)
+        held = self._held.get(machine.index, {})
+        yields = [self._yields[held[g]] for g in gpus if held.get(g) in self._yields]
+        return max(least, round(max(yields) * len(gpus) + 0.0002, 4)) if yields else least
 
     def _offer_id(self, machine: Machine, order: int, gpus: list[int], age: float, end_age: float) -> int:
         """The same while the slice stays free; another one when it is listed again."""

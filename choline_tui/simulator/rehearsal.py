@@ -7,9 +7,12 @@ from choline_tui.simulator.access import Access
 from choline_tui.simulator.api import Api
 from choline_tui.simulator.backend import NoRemotes, RemoteBackend
 from choline_tui.simulator.contracts import Contracts
+from choline_tui.simulator.faults import FaultPlan
 from choline_tui.simulator.http import HttpServer
 from choline_tui.simulator.limits import Limits
 from choline_tui.simulator.market import Market
+from choline_tui.simulator.mishaps import Mishaps
+from choline_tui.simulator.strangers import Strangers
 from choline_tui.simulator.wire import Request, Response
 
 __all__ = ["Simulator"]
@@ -20,7 +23,9 @@ class Simulator:
 
     ``seed`` and ``offers`` make the machines; ``boot`` is the seconds from renting to running; ``key``
     the only account key accepted (None: any); ``credit`` the account's dollars. ``moving=False`` freezes
-    prices and other renters. ``rate_limits`` answers 429 below the documented intervals.
+    prices and other renters. ``rate_limits`` answers 429 below the documented intervals, ``search_quota``
+    after so many searches a day (UTC). ``faults``: what goes wrong on purpose. ``people``: what others do
+    in an hour that gets in the way (``strangers``). ``contested``: bids give way to whoever pays more.
 
     ``async with`` opens the socket (``listen=False``: none, for a virtual loop) and at the end destroys
     every contract and the remotes behind them. ``handle`` answers without a socket.
@@ -41,12 +46,19 @@ class Simulator:
         moving: bool = True,
         rate_limits: bool = False,
         spend_limit: float | None = None,
+        search_quota: int | None = None,
+        faults: FaultPlan | None = None,
+        people: float = 0.0,
+        contested: bool = False,
         listen: bool = True,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.backend: RemoteBackend = backend or NoRemotes()
-        self.market = Market(self.clock, seed=seed, offers=offers, moving=moving)
+        self.market = Market(self.clock, seed=seed, offers=offers, moving=moving, contested=contested)
         self.contracts = Contracts(self.market, self.clock, self.backend, boot=boot, credit=credit)
+        self.strangers = Strangers(self.market, self.contracts, self.clock, busy=people)
+        self.faults = faults or FaultPlan([], seed=seed)
+        self.contracts.on_rent = Mishaps(self.faults, self.contracts, self.strangers, self.clock).made
         self.access = Access(key, self.clock.time())
         self.api = Api(
             self.market,
@@ -54,10 +66,14 @@ class Simulator:
             self.access,
             self.clock,
             base_url=lambda: self.url,
-            limits=Limits(self.clock) if rate_limits else None,
+            limits=Limits(self.clock, rate_limits, search_quota),
             spend_limit=spend_limit,
+            just_taken=self.strangers.just_taken,
         )
-        self._http = HttpServer(self.api.handle, host=host, port=port)
+        self.faults.began = self.clock.time()
+        self.faults.route_of = self.api.route_of
+        self.faults.take = self.strangers.take
+        self._http = HttpServer(self.handle, host=host, port=port)
         self._listen = listen
         self.contracts.base_url = self.url
 
@@ -68,17 +84,20 @@ class Simulator:
         return f"http://{host}:{self._http.port}"
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request in process."""
-        return await self.api.handle(request)
+        """Answer one request in process, or whatever the faults make of the answer. Raises ``wire.Lost``
+        where there is none."""
+        return await self.faults.handle(request, self.api.handle, self.clock)
 
     async def start(self) -> None:
         """Raises ``OSError`` when the address cannot be had."""
         if self._listen:
             await self._http.start()
             self.contracts.base_url = self.url
+        self.strangers.start()
 
     async def close(self) -> None:
         """Destroy everything; afterwards nothing runs, listens or bills."""
+        await self.strangers.close()
         await self.contracts.close()
         await self._http.close()
 

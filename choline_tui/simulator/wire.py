@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-__all__ = ["Refusal", "Request", "Response", "as_number", "json_response", "refuse"]
+__all__ = ["Lost", "Refusal", "Request", "Response", "as_number", "json_response", "refuse"]
 
 
 @dataclass
@@ -53,6 +53,16 @@ class Response:
 
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+class Lost(ConnectionError):
+    """No whole answer: the connection ends after ``sent`` bytes of the answer's body, or before any of it
+    (``answer`` None). A transport without sockets raises its own error for a lost connection instead."""
+
+    def __init__(self, answer: Response | None = None, sent: int = 0) -> None:
+        super().__init__("the connection to the market was lost")
+        self.answer = answer
+        self.sent = sent
 
 
 class Refusal(Exception):

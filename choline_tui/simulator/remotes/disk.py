@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append", "host_key", "remove", "tail"]
+from choline_tui.kernel.errors import RemoteError
+
+__all__ = ["append", "fill", "host_key", "remove", "tail"]
 
 
 def host_key(file: Path) -> str:
@@ -32,6 +34,28 @@ def host_key(file: Path) -> str:
 def append(file: Path) -> int:
     """Open a log for appending; a file descriptor for the caller to close."""
     return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+
+FILLABLE = 2 << 30
+"""bytes; a larger file system is somebody's real disk"""
+
+
+def fill(ballast: Path, full: bool) -> None:
+    """Take all that is left of a small file system, or give it back. Raises ``RemoteError`` for others."""
+    if not full:
+        ballast.unlink(missing_ok=True)
+        return
+    facts = os.statvfs(ballast.parent)
+    if facts.f_blocks * facts.f_frsize > FILLABLE:
+        raise RemoteError(
+            "only a small file system can be filled on purpose",
+            hint="Keep the rehearsal's disks (--root) on a tmpfs of less than 2 GiB.",
+        )
+    with open(ballast, "ab") as f:
+        for size in (1 << 20, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(f.fileno(), bytes(size))
 
 
 def tail(file: Path, limit: int) -> str:

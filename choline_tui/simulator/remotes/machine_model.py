@@ -64,6 +64,10 @@ class Machine:
     connections: int = 0
     """counts up whenever all connections are cut"""
     refuse: bool = False
+    full: bool = False
+    """nothing more can be written"""
+    bytes_out: int = 0
+    bytes_in: int = 0
     jobs: dict[str, ModelledJob] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     lease: Lease | None = None
@@ -195,6 +199,8 @@ class Machine:
         )
 
     def disk_free(self) -> int:
+        if self.full:
+            return 0
         used = sum(item.bytes for item in self.sent) + sum(len(c) for c in self.files().values())
         return max(0, int(self.launch.disk_gb * 1e9) - used)
 

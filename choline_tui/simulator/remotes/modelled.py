@@ -144,6 +144,15 @@ class ModelledBackend:
         if refuse:
             machine.cut()
 
+    async def fill_disk(self, contract: int, full: bool) -> None:
+        """From now on nothing more can be written there, or it can again."""
+        self.machine(contract).full = full
+
+    def traffic(self, contract: int) -> tuple[int, int]:
+        """Bytes that the machine has sent and received so far."""
+        machine = self._machines.get(contract)
+        return (machine.bytes_out, machine.bytes_in) if machine is not None else (0, 0)
+
     async def drop_ssh(self, contract: int) -> None:
         """Cut the SSH connections that are there; new ones are answered."""
         self.machine(contract).cut()

@@ -49,11 +49,20 @@ class ModelledSession:
         self._check()
         return self._machine
 
-    async def _carry(self, size: int, files: int, on_progress: OnProgress | None) -> None:
-        """Let the time of a transfer pass."""
+    async def _carry(
+        self, size: int, files: int, on_progress: OnProgress | None, *, arriving: bool = False
+    ) -> None:
+        """Let the time of a transfer pass; what was carried when it breaks off is billed as well."""
         for step in range(1, STEPS + 1):
             await self._clock.sleep(size / self._speed / STEPS)
             self._check()
+            if arriving and size and self._machine.full:
+                raise TransferFailed("the machine's disk is full: No space left on device (28)")
+            piece = size * step // STEPS - size * (step - 1) // STEPS
+            if arriving:
+                self._machine.bytes_in += piece
+            else:
+                self._machine.bytes_out += piece
             if on_progress is not None:
                 left = size / self._speed * (STEPS - step) / STEPS
                 on_progress(Progress(size * step // STEPS, size, files * step // STEPS, files, left))
@@ -86,7 +95,7 @@ class ModelledSession:
         arriving = [_measure(run, item) for item in items]
         fresh = [item for item in arriving if item not in machine.sent]
         size, files = sum(item.bytes for item in fresh), sum(len(item.names) for item in fresh)
-        await self._carry(size, files, on_progress)
+        await self._carry(size, files, on_progress, arriving=True)
         machine.sent += fresh
         return Transfer(size, files, self._clock.monotonic() - began, "modelled")
 
@@ -94,6 +103,8 @@ class ModelledSession:
         machine = await self._request()
         if not machine.supervisor:
             raise RemoteError("no supervisor runs on the machine")
+        if machine.full and spec.id not in machine.jobs:
+            raise RemoteError("the supervisor cannot write the job: No space left on device")
         return machine.job_status(machine.submit(JobSpec.from_wire(spec.to_wire())))
 
     async def status(self) -> RemoteStatus:

@@ -223,6 +223,14 @@ class ProcessBackend:
         if running is not None:
             await running.ask(op="drop")
 
+    async def fill_disk(self, contract: int, full: bool) -> None:
+        """From now on nothing more can be written there, or it can again.
+
+        The containers' disks are folders of this computer, so this works only where ``root`` lies on a
+        small file system of its own (a tmpfs, say), and then for all of them. Raises ``RemoteError``.
+        """
+        await asyncio.to_thread(disk.fill, self._remote(contract).box.base / "ballast", full)
+
     def home(self, contract: int) -> Path:
         """The container's home directory, on this computer's disk."""
         return self._remote(contract).box.home
