@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from choline_tui.engine.context import Timing
 from choline_tui.model.run import Outcome, RentalState, RunState
 from choline_tui.simulator.remotes.job_model import JobModel
 from tests.support.world import POINTS, World, live
@@ -54,6 +55,9 @@ class Life:
             )()  # fmt: skip
         self.quiet = True
         world.crash_at = None
+        if world.crashed.is_set():
+            await world.until(lambda: True)
+        world.engine.ctx.timing = Timing(watch=300.0)  # a day at rest, looked at more rarely
         for run in self.runs:
             try:
                 await world.ended(run, within=86400 + 7200)
