@@ -57,13 +57,23 @@ def _complain(message: str, hint: str, code: int) -> int:
     except (OSError, ValueError):
         pass
     try:
-        print(f"choline: {_plain(message)}", file=sys.stderr)
+        print(_folded(f"choline: {_plain(message)}"), file=sys.stderr)
         if hint:
-            print(_plain(hint), file=sys.stderr)
+            print(_folded(_plain(hint)), file=sys.stderr)
         sys.stderr.flush()
     except (OSError, ValueError):
         pass  # nobody listens; the exit code still says it
     return code
+
+
+def _folded(line: str) -> str:
+    """In lines of the terminal's width, cut between words; one line when it is no terminal."""
+    if not sys.stderr.isatty():
+        return line
+    import shutil
+    import textwrap
+
+    return "\n".join(textwrap.wrap(line, max(20, shutil.get_terminal_size().columns), break_on_hyphens=False))
 
 
 def _plain(text: str) -> str:

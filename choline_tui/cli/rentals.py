@@ -42,7 +42,7 @@ def configure_destroy(parser: argparse.ArgumentParser) -> None:
 _COLUMNS = (
     Column("whose", "left"),
     Column("rental", "left"),
-    Column("contract"),
+    Column("contract", keep=7),
     Column("state", "left"),
     Column("GPU", "left", keep=3, least=8),
     Column("$/h"),

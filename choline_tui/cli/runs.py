@@ -173,6 +173,8 @@ def _why(view: "RunView") -> str:
             return f"kept until {_clock(last.keep_until)}: it bills"
         return f"▲ {last.state}, may bill: {clean(last.trouble or last.release_reason, 80)}"
     trouble = next((r.trouble for r in view.rentals if r.may_bill and r.trouble), "")
+    if not trouble and str(run.outcome) == "succeeded":
+        return "" if run.results_complete else "not all results came home"  # its state says the rest
     return clean(trouble or run.phase or run.reason, 120)
 
 

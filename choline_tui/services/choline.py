@@ -19,6 +19,8 @@ from choline_tui.store import Store
 __all__ = ["Choline", "Followed", "Money", "Offers", "RunView", "SshAccess"]
 
 Until = Literal["ended", "gone"]
+DEATHS = 5
+"""engines in a row that may die before one tells anything"""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ class Choline:
     """Use as ``async with Choline() as choline``.
 
     ``home``: as CHOLINE_HOME. ``environ``: where VAST_API_KEY and the like are looked for.
-    Methods raise the errors of ``choline_tui.kernel.errors``.
+    ``start_engine``: start the engine when none runs; else EngineError is raised then.
+    Methods raise the errors of ``choline_tui.kernel.errors``; money is $ or $/h, times are epoch seconds
+    (UTC), durations seconds, disk GB.
     """
 
     home: Path | None = None
@@ -175,7 +179,7 @@ class Choline:
         self, *, states: set[str] | None = None, name: str = "", since: float = 0.0, limit: int = -1
     ) -> list[RunView]:
         """Newest first. ``states``: of the run, its outcome, or ``live``, ``billing``; ``name``: a part of
-        name, note or id."""
+        name, note or id; ``since``: epoch seconds; ``limit``: at most so many, -1: all."""
         if not self.paths.store.exists():
             return []
         found: list[RunView] = []
@@ -205,10 +209,11 @@ class Choline:
         return RunView(run, self.store.attempts(run.id), self.store.rentals(run=run.id))
 
     def show(self, run: str) -> RunView:
-        """A run by id, beginning of an id, or name."""
+        """A run by id, beginning of an id, or name. Raises NotFound, UsageError when several begin so."""
         return self._view(self.store.find_run(run))
 
     def events(self, run: str, *, after: int = 0) -> list[Event]:
+        """What happened to a run, oldest first, after the event with that ``seq``. Raises as ``show``."""
         return self.store.events(run=self.store.find_run(run).id, after=after)
 
     def log_file(self, run: str, attempt: int, source: str) -> Path:
@@ -216,6 +221,7 @@ class Choline:
         return self.paths.run_dir(run) / f"attempt-{attempt}" / f"{source}.log"
 
     def money(self, now: float) -> Money:
+        """What bills and what was spent until ``now`` (epoch seconds), as the store has it."""
         if not self.paths.store.exists():
             return Money(0.0, 0.0, 0, 0)
         rentals = self.store.rentals()
@@ -245,7 +251,12 @@ class Choline:
         everything: bool = False,
         no_default: bool = False,
     ) -> Offers:
-        """Search the market. ``everything``: all pages (spends several searches of the ration)."""
+        """Search the market. ``disk``: GB that prices are for; ``everything``: all pages (spends several
+        searches of the ration).
+
+        Raises QueryError for a query that cannot be read, QuotaSpent when the ration is spent, and other
+        kinds of VastError as the market answers or does not.
+        """
         answer = await self._call(
             "offers", query=query, gpu=gpu, order=order, type=type, disk=disk, limit=limit,
             everything=everything, no_default=no_default, project=str(Path.cwd()),
@@ -253,33 +264,49 @@ class Choline:
         return Offers(**answer)
 
     def request(self, **fields: Any) -> RunRequest:
-        """A request for ``plan`` and ``start``; ``project`` is the current directory unless given."""
+        """A request for ``plan`` and ``start``; ``project`` is the current directory unless given.
+
+        Money in $/h, disk in GB, durations in seconds. Raises ``pydantic.ValidationError`` for a field
+        there is not or a value that cannot be.
+        """
         return RunRequest(**{"project": str(Path.cwd()), **fields})
 
     async def plan(self, request: RunRequest) -> PlanCard:
-        """What ``start`` would do; spends nothing."""
+        """What ``start`` would do; spends nothing. Raises as ``start`` does."""
         return PlanCard.model_validate(await self._call("plan", request=request.model_dump()))
 
     async def start(self, request: RunRequest) -> Run:
-        """Freeze plan and code, and start the run. It goes on when this program ends."""
+        """Freeze plan and code, and start the run. It goes on when this program ends.
+
+        Raises UsageError (ProjectError, QueryError, ConfigError) for a request or project that cannot be,
+        NoOffer when no offer fits, BadKey for the key, MarketDown when the market cannot be reached.
+        """
         return Run.model_validate(await self._call("start", request=request.model_dump()))
 
     async def stop(self, run: str, *, drop_results: bool = False, reason: str = "stopped by you") -> Run:
-        """End the run, bring its results home, destroy its rental. Returns at once; ``wait`` waits."""
+        """End the run, bring its results home, destroy its rental. Returns at once; ``wait`` waits.
+        ``drop_results``: give up what is not home. Raises NotFound."""
         return Run.model_validate(await self._call("stop", run=run, drop_results=drop_results, reason=reason))
 
     async def follow(
         self, run: str, *, history: bool = True, logs: bool = True, until: Until = "gone"
     ) -> AsyncIterator[Followed]:
-        """Events, log bytes, progress and states of a run as they come; goes on over engine restarts."""
-        after = 0 if history else max((e.seq or 0 for e in self.store.events(run=run)), default=0)
+        """Events, log bytes, progress and states of a run as they come; goes on over engine restarts.
+
+        ``until``: the run has ended, or (gone) nothing of it bills either. Raises NotFound for a run there
+        is not, EngineError for an engine that cannot be had or that ends again and again.
+        """
+        after = 0 if history else max((e.seq or 0 for e in self.events(run)), default=0)
         offsets: dict[str, int] = {}
+        deaths = 0
         while True:
+            engine = await self._engine()
             try:
-                stream = (await self._engine()).stream(
+                stream = engine.stream(
                     "follow", run=run, after=after, logs=logs, offsets=offsets, until=until
                 )
                 async for item in stream:
+                    deaths = 0
                     if "event" in item:
                         event = Event.model_validate(item["event"])
                         after = max(after, event.seq or 0)
@@ -294,32 +321,42 @@ class Choline:
                         yield Followed(run=Run.model_validate(item["run"]))
                 return
             except EngineError:
-                if not self.start_engine:
+                # an engine that is there and answers with an error will do so again
+                deaths += 1
+                if not self.start_engine or not engine.closed or deaths > DEATHS:
                     raise
                 # it died: it is started again, and the run goes on where it was
 
     async def wait(self, run: str, *, until: Until = "gone") -> Run:
-        """Wait until the run has ended (and, with ``gone``, nothing of it bills)."""
+        """Wait until the run has ended (and, with ``gone``, nothing of it bills), without a limit of time.
+
+        Raises NotFound for a run there is not; EngineError as ``follow``.
+        """
         async for _ in self.follow(run, history=False, logs=False, until=until):
             pass
         return Run.model_validate(await self._call("run", run=run))
 
     async def pull(self, run: str) -> dict[str, Any]:
-        """Bring results home now: {"into", "files", "bytes", "complete"}."""
+        """Bring results home now: {"into", "files", "bytes", "complete"}. Raises NotFound; RemoteError when
+        its machine cannot be reached."""
         answer: dict[str, Any] = await self._call("pull", run=run)
         return answer
 
     async def container_log(self, run: str, *, daemon: bool = False) -> str:
+        """What the market has of the container's own log (``daemon``: of its making): foreign text."""
         return str(await self._call("container_log", run=run, daemon=daemon))
 
     async def ssh(self, run: str) -> SshAccess:
+        """How OpenSSH reaches the run's machine. Raises NotFound when it has none that answers."""
         return SshAccess(**await self._call("ssh", run=run))
 
     async def rentals(self) -> list[dict[str, Any]]:
         """Everything the account has on the market, and ours that are not gone: whose it is, what it costs.
 
         Each: {rental, run, contract, label, whose: ours|other|orphan, state, status, price, gpu, since,
-        cost, keep_until, reason}.
+        cost, keep_until, reason}. Prices in $/h, cost in $, times in epoch seconds. A row has ``trouble``
+        when the market's listing could not be had. Raises the market's error rather than say that there is
+        nothing.
         """
         rows: list[dict[str, Any]] = await self._call("rentals")
         if not rows:
@@ -328,15 +365,21 @@ class Choline:
         return rows
 
     async def destroy(self, target: str, *, drop_results: bool = False) -> dict[str, Any]:
-        """Destroy a rental that belongs to no live run: a held one, or an orphan by contract id."""
+        """Destroy a rental that belongs to no live run: a held one, or an orphan by contract id.
+
+        Raises NotFound; UsageError when a live run is on it, when its results are not home (and not
+        ``drop_results``), or when it is not of this home.
+        """
         answer: dict[str, Any] = await self._call("destroy", target=target, drop_results=drop_results)
         return answer
 
     async def account(self) -> dict[str, Any]:
+        """The market's account, credit in $. Raises VastError."""
         answer: dict[str, Any] = await self._call("account")
         return answer
 
     async def key_check(self) -> dict[str, Any]:
+        """What the key may do: {valid, scopes, needed, missing, unneeded, advice, account}."""
         answer: dict[str, Any] = await self._call("key_check")
         return answer
 

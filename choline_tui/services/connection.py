@@ -16,7 +16,8 @@ MAX_LINE = 64 << 20
 
 
 class Connection:
-    """Raises EngineError when the engine goes away in the middle of a call."""
+    """Calls and streams raise what the engine answers, and EngineError when it goes away in the middle or
+    sends what is no message; ``closed`` then."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -36,10 +37,12 @@ class Connection:
         try:
             while line := await self._reader.readline():
                 message = json.loads(line)
+                if not isinstance(message, dict):
+                    raise ValueError("not an object")
                 queue = self._waiting.get(message.get("id"))
                 if queue is not None:
                     queue.put_nowait(message)
-        except (OSError, ValueError, asyncio.IncompleteReadError):
+        except (OSError, ValueError, RecursionError, asyncio.IncompleteReadError):
             pass  # told to every waiting call below
         finally:
             self.closed = True
@@ -81,6 +84,7 @@ class Connection:
                     await self._send({"cancel": call})
 
     async def call(self, method: str, **params: Any) -> Any:
+        """The result of a method."""
         answer = None
         async for item in self.stream(method, **params):
             answer = item

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -19,7 +20,14 @@ from choline_tui.services.identity import fingerprint
 __all__ = ["connect", "fingerprint", "market", "start_process"]
 
 START_WITHIN = 20.0
+"""seconds"""
+AGAIN_AFTER = 5.0
+"""seconds after which another start is tried: the first may have met an engine that was just ending"""
 POLL = 0.02
+ALREADY = 75
+"""an engine's exit status when another has this home, as in ``engine.main``"""
+LAST_WORDS = 2000
+"""bytes of the engine's log in which its last line is looked for"""
 
 
 def market(paths: Paths, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -30,50 +38,81 @@ def market(paths: Paths, environ: Mapping[str, str]) -> tuple[str, str]:
     return settings.vast.url, fingerprint(found[0].reveal() if found else "")
 
 
-def start_process(paths: Paths, environ: Mapping[str, str]) -> None:
-    """Start the engine, detached: it outlives this program and its terminal."""
+def start_process(paths: Paths, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start the engine, detached: it outlives this program and its terminal.
+
+    Raises ConfigError when the home's directories cannot be made, EngineError when no process can.
+    """
     paths.ensure()
     env = dict(environ)
     if paths.home is not None:
         env["CHOLINE_HOME"] = str(paths.home)
-    with open(paths.engine_log, "ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "choline_tui.engine"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=env,
-            cwd="/",
-            start_new_session=True,
-        )
+    try:
+        with open(paths.engine_log, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "choline_tui.engine"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                cwd="/",
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise EngineError(f"the engine cannot be started: {error.strerror or error}") from None
 
 
 async def connect(paths: Paths, environ: Mapping[str, str], *, start: bool = True) -> Connection:
     """A connection to this home's engine, started if need be.
 
-    Raises EngineError when it does not come up, when none runs and ``start`` is False, or when the one
-    that runs is busy on another market or with another key than this environment names.
+    Raises EngineError when it does not come up (within 20 s, or as soon as it gives up), when none runs and
+    ``start`` is False, or when the one that runs is busy on another market or with another key than this
+    environment names. Raises ConfigError for settings that an engine could not start with.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_WITHIN
-    started = 0.0
+    started = -math.inf
+    process: subprocess.Popen[bytes] | None = None
     while True:
         found = await _try(paths)
         if found is not None:
             connection, hello = found
-            if not start or await _fits(connection, hello, paths, environ):
+            try:
+                fits = not start or await _fits(connection, hello, paths, environ)
+            except BaseException:
+                await connection.close()
+                raise
+            if fits:
                 return connection
         elif not start:
             raise EngineError("no engine runs here", hint="'choline engine start' starts it.")
         now = loop.time()
+        code = process.poll() if process is not None else None
+        if code is not None and code < 0:
+            process, started = None, -math.inf  # somebody killed it: not its own decision, so once more
+        elif code not in (None, 0, ALREADY):
+            raise EngineError(
+                f"the engine ended at once: {_last_words(paths)}", hint=f"See {paths.engine_log}"
+            )
         if now > deadline:
             raise EngineError(
-                f"the engine did not start within {START_WITHIN:.0f} s", hint=f"See {paths.engine_log}"
+                f"the engine did not answer within {START_WITHIN:.0f} s", hint=f"See {paths.engine_log}"
             )
-        if now - started > 5.0:
-            start_process(paths, environ)
+        if now - started > AGAIN_AFTER:
+            market(paths, environ)  # settings that are wrong are told here, and now
+            process = start_process(paths, environ)
             started = now
         await asyncio.sleep(POLL)
+
+
+def _last_words(paths: Paths) -> str:
+    """The last line of the engine's log."""
+    try:
+        lines = paths.engine_log.read_bytes()[-LAST_WORDS:].decode(errors="replace").split("\n")
+    except OSError:
+        return "it left no word"
+    words = [line for line in lines if line.strip()]
+    return words[-1][:300] if words else "it left no word"
 
 
 async def _try(paths: Paths) -> tuple[Connection, dict[str, Any]] | None:
@@ -102,7 +141,6 @@ async def _fits(
     if not wrong:
         return True
     if hello.get("busy"):
-        await connection.close()
         raise EngineError(
             f"the engine of this home {wrong}, and it has runs to look after",
             hint="Use another CHOLINE_HOME, or wait for them ('choline status').",

@@ -48,7 +48,7 @@ def test_the_demo_holds_and_leaves_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("✔") == 6 and "✘" not in done.stdout
     assert "step 6/6" in done.stdout
-    found = re.search(r"Everything it made is in (\S+)", done.stdout)
+    found = re.search(r"Its files are in (\S+);", done.stdout)
     assert found is not None
     root = Path(found[1])
     assert json.loads((root / "market.json").read_text())["made"] == 1
