@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from choline_tui.engine.context import Timing
+from choline_tui.kernel.errors import StoreError
 from choline_tui.model.run import Outcome, RentalState, RunState
 from choline_tui.simulator.remotes.job_model import JobModel
 from tests.support.world import POINTS, World, live
@@ -34,6 +35,7 @@ class Life:
         self.runs: list[str] = []
         self.others: list[int] = []
         self.quiet = False
+        self.empty = False
         self.touched: set[int] = set()
         """contracts destroyed behind our back"""
 
@@ -50,7 +52,7 @@ class Life:
                 [
                     self.start_one, self.stop_one, self.crash, self.crash, self.crash_at_point, self.away,
                     self.cut, self.cut, self.refuse, self.market_stops, self.market_destroys, self.jump,
-                    self.nothing, self.restart_machine,
+                    self.nothing, self.restart_machine, self.full_disk, self.forgetful,
                 ]
             )()  # fmt: skip
         self.quiet = True
@@ -166,6 +168,25 @@ class Life:
     async def jump(self) -> None:
         self.world.clock.jump(self.rng.choice([-3600.0, -600.0, 600.0, 3600.0]))
 
+    async def full_disk(self) -> None:
+        """The store takes nothing, for seconds or minutes."""
+        store = self.world.store
+        assert store is not None
+        honest = store.commit
+
+        def commit(*records: Any, **more: Any) -> None:
+            raise StoreError("the store could not be written: database or disk is full")
+
+        store.commit = commit  # type: ignore[method-assign]
+        await asyncio.sleep(self.rng.choice([2, 30, 300]) * self.rng.random())
+        store.commit = honest  # type: ignore[method-assign]
+
+    async def forgetful(self) -> None:
+        """For some seconds the market's listing is whole, and empty."""
+        self.empty = True
+        await asyncio.sleep(40 * self.rng.random())
+        self.empty = False
+
     async def nothing(self) -> None:
         return
 
@@ -183,6 +204,9 @@ class Life:
         return httpx.Response(int(kind), text="oops")
 
     async def _after(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if self.empty and request.url.path == "/api/v1/instances/":
+            nothing = {"success": True, "total_instances": 0, "instances": [], "instances_found": 0}
+            return httpx.Response(200, json=nothing)
         if self.quiet or self.rng.random() > 0.08:
             return response
         kind = self.rng.choice(["lost", "cut", "500", "html", "late"])
