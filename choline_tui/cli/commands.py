@@ -191,7 +191,8 @@ def overview() -> str:
     lines = [
         "usage: choline COMMAND [flags]        choline COMMAND --help",
         "",
-        "Find an offer, rent it once, run on it, bring the results home, leave nothing billing.",
+        "Find an offer, rent it once, run on it, bring the results home, leave nothing",
+        "billing.",
     ]
     group = ""
     for command in COMMANDS:

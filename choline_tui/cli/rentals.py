@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from choline_tui.cli.context import Context
-from choline_tui.cli.output import Column, Style, clean, dollars, number, span
+from choline_tui.cli.output import Column, Style, clean, dollars, folded, number, span
 
 if TYPE_CHECKING:
     from choline_tui.services import Choline
@@ -42,14 +42,14 @@ def configure_destroy(parser: argparse.ArgumentParser) -> None:
 _COLUMNS = (
     Column("whose", "left"),
     Column("rental", "left"),
-    Column("contract", keep=7),
+    Column("contract", keep=1),
     Column("state", "left"),
-    Column("GPU", "left", keep=3, least=8),
+    Column("GPU", "left", keep=4, least=8),
     Column("$/h"),
-    Column("cost", keep=2),
-    Column("for", keep=4),
+    Column("cost", keep=3),
+    Column("for", keep=5),
     Column("label", "left", keep=6, least=10),
-    Column("what", "left", keep=1, least=12),
+    Column("what", "left", keep=2, least=12),
 )
 
 
@@ -66,17 +66,19 @@ def rentals(args: argparse.Namespace, context: Context) -> int:
     trouble = next((r["trouble"] for r in rows if r.get("trouble")), "")
     if trouble:
         context.out.note(
-            f"▲ the market's listing could not be had ({clean(trouble)}): others are not shown, these are as "
-            "last known",
+            folded(
+                f"▲ the market's listing could not be had ({clean(trouble)}): others are not shown, these "
+                "are as last known",
+                context.out.err_width,
+                2,
+            ),
             "red",
         )
     orphans = [r for r in rows if r.get("whose") == "orphan"]
     if orphans:
-        context.out.note(
-            "▲ may bill, and belongs to no run of this home: "
-            + "; ".join(f"choline destroy {number(r.get('contract'))} --drop-results" for r in orphans),
-            "red",
-        )
+        todo = "; ".join(f"choline destroy {number(r.get('contract'))} --drop-results" for r in orphans)
+        text = f"▲ may bill, and belongs to no run of this home: {todo}"
+        context.out.note(folded(text, context.out.err_width, 2), "red")
     return 0
 
 

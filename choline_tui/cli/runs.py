@@ -171,7 +171,8 @@ def _why(view: "RunView") -> str:
         last = releasing[-1]
         if str(last.state) == "held" and last.keep_until is not None:
             return f"kept until {_clock(last.keep_until)}: it bills"
-        return f"▲ {last.state}, may bill: {clean(last.trouble or last.release_reason, 80)}"
+        why = clean(last.trouble or last.release_reason, 80)
+        return f"▲ {last.state}, may bill" + (f": {why}" if why else "")
     trouble = next((r.trouble for r in view.rentals if r.may_bill and r.trouble), "")
     if not trouble and str(run.outcome) == "succeeded":
         return "" if run.results_complete else "not all results came home"  # its state says the rest
@@ -243,12 +244,13 @@ def _money_line(money: Any, context: Context) -> None:
     out = context.out
     count = f"{money.rentals} rental{'' if money.rentals == 1 else 's'}"
     billing = f"billing now {dollars(money.per_hour)}/h ({count})" if money.rentals else "nothing bills now"
-    text = out.paint(billing, "bold", "yellow" if money.rentals else "green")
-    text += f", spent {dollars(money.spent)} in all"
-    if money.releasing:
-        text += ", " + out.paint(f"▲ releasing: {money.releasing}", "red")
-    if money.unknown:
-        text += ", " + out.paint(f"▲ unknown: {money.unknown}", "red")
+    spent = f", spent {dollars(money.spent)} in all"
+    open_ends = {"releasing": money.releasing, "unknown": money.unknown}
+    alarm = ", ".join(f"▲ {name}: {count}" for name, count in open_ends.items() if count)
+    fits = out.width is None or len(f"{billing}{spent}, {alarm}") <= out.width
+    text = out.paint(billing, "bold", "yellow" if money.rentals else "green") + spent
+    if alarm:
+        text += (", " if fits else "\n") + out.paint(alarm, "red")
     out.line(text)
     if money.rentals and not _engine_runs(context):
         out.note("! no engine looks after them: 'choline engine start'", "red")

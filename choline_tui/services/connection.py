@@ -39,7 +39,7 @@ class Connection:
                 message = json.loads(line)
                 if not isinstance(message, dict):
                     raise ValueError("not an object")
-                queue = self._waiting.get(message.get("id"))
+                queue = self._waiting.get(message.get("id", 0))
                 if queue is not None:
                     queue.put_nowait(message)
         except (OSError, ValueError, RecursionError, asyncio.IncompleteReadError):
