@@ -100,6 +100,8 @@ class Context:
     rng: random.Random = field(default_factory=random.SystemRandom)
     probes: dict[str, Probe] = field(default_factory=dict)
     """what the first contact with a rental's machine found, until it is prepared"""
+    bringing: dict[str, asyncio.Lock] = field(default_factory=dict)
+    """by run: who brings its results home right now"""
     renting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """search-and-rent is serialised"""
     crash_point: Callable[[str], None] = field(default=lambda name: None)

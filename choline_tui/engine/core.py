@@ -385,7 +385,8 @@ class Engine:
         rental = self.ctx.store.rental(action.rental)
         if rental.state not in (RentalState.UP, RentalState.HELD, RentalState.BOOTING):
             return
-        if run.plan.keep_s > 0 and rental.state is RentalState.UP and rental.stopped_since is None:
+        keep = run.plan.keep_s > 0 and run.want != "stop"  # who says stop wants nothing to bill
+        if keep and rental.state is RentalState.UP and rental.stopped_since is None:
             until = now + run.plan.keep_s
             if rental.deadline is not None:
                 until = min(until, rental.deadline)

@@ -305,13 +305,15 @@ async def bring(ctx: Context, session: RemoteSession, run: Run, *, final: bool) 
     if free < 64 << 20:
         raise OSError(f"only {free >> 20} MiB are free in {into}")
     limit = min(free - (32 << 20), run.plan.results_max_bytes or free)
-    return await session.fetch(
-        run.id,
-        str(into),
-        final=final,
-        max_bytes=limit,
-        on_progress=_reporter(ctx, run.id, "results"),
-    )
+    # one at a time into one directory: the regular one, the final one and one asked for by hand
+    async with ctx.bringing.setdefault(run.id, asyncio.Lock()):
+        return await session.fetch(
+            run.id,
+            str(into),
+            final=final,
+            max_bytes=limit,
+            on_progress=_reporter(ctx, run.id, "results"),
+        )
 
 
 async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int) -> None:
@@ -399,8 +401,9 @@ async def collect(ctx: Context, rental_id: str, n: int) -> None:
             # the machine stops itself after its grace, and keeps them on its disk
             await _fetch_final(ctx, session, run, n)
         # from here on, nothing of value is on the machine: if home dies now it destroys itself
-        safe = _lease(run, ctx.store.rental(rental_id), ctx.clock.time(), safe=True, hold=run.plan.keep_s > 0)
-        if run.plan.keep_s > 0:
+        keep = run.plan.keep_s > 0 and ctx.store.run(run.id).want != "stop"
+        safe = _lease(run, ctx.store.rental(rental_id), ctx.clock.time(), safe=True, hold=keep)
+        if keep:
             safe.seconds = run.plan.keep_s + run.plan.grace_s
         try:
             await session.renew(safe)

@@ -242,6 +242,20 @@ def test_kept_machines_are_held_and_then_go(tmp_path: Path) -> None:
     live(tmp_path, story)
 
 
+def test_a_stop_keeps_no_machine_even_if_the_plan_would(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.model = JobModel(duration_s=1e6, result_files={"a": b"1"}, result_every_s=60)
+        run = world.start(keep_s=7200.0)
+        await world.until(lambda: world.run(run).state is RunState.RUNNING)
+        world.stop(run)
+        ended = await world.ended(run, within=600)
+        assert ended.outcome is Outcome.STOPPED and ended.results_complete
+        await world.quiet(within=300)
+        world.check(run)
+
+    live(tmp_path, story)
+
+
 def test_home_away_for_days_the_machine_stops_itself_and_the_results_come_home_later(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         run = world.start()
