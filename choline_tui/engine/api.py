@@ -330,7 +330,10 @@ class Api:
         try:
             listing = await self.place.look(0.0)
         except VastError as error:
-            return market_rows(self.ctx.store, self.ctx.home, None, self.ctx.clock.time(), error.message)
+            rows = market_rows(self.ctx.store, self.ctx.home, None, self.ctx.clock.time(), error.message)
+            if not rows:
+                raise  # no answer is not "nothing is rented"
+            return rows
         self.engine.sweep()
         return market_rows(self.ctx.store, self.ctx.home, listing, self.ctx.clock.time(), "")
 

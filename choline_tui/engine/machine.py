@@ -176,7 +176,8 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
         if run.state is not RunState.PREPARING:
             ctx.ledger.run(run.id, state=RunState.PREPARING, reason="sending the code")
         moved = await session.send(run.id, await _what_to_send(ctx, run), _reporter(ctx, run.id, "sending"))
-        text = f"sent {moved.files} files, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
+        files = "1 file" if moved.files == 1 else f"{moved.files:,} files"
+        text = f"sent {files}, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
         ctx.ledger.attempt(run.id, n, text, sent=ctx.clock.time())
         ctx.crash_point("before submit")
         status = await session.submit(_job(run, attempt, rental, probe.home))

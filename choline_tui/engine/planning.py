@@ -14,6 +14,8 @@ from choline_tui.config.settings import Settings
 from choline_tui.kernel.errors import NoOffer, ProjectError, UsageError
 from choline_tui.model.choose import choose, plan_price
 from choline_tui.model.conditions import Order, Query
+from choline_tui.model.duration import format_duration
+from choline_tui.model.image import cuda_of
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
 from choline_tui.model.request import RunRequest
@@ -76,7 +78,9 @@ def draft(
     run = settings.run
     disk = request.disk if request.disk is not None else run.disk
     kind = request.type or run.type
-    query = _query(request, project, disk, kind)
+    image = request.image or run.image
+    own_words = f"{request.query} {project.query if project else ''}"
+    query = _fitting(_query(request, project, disk, kind), request, image, own_words)
     max_price = request.max_price if request.max_price is not None else run.max_price
     command = request.command or (project.command if project else "")
     if not command:
@@ -94,7 +98,7 @@ def draft(
         query=query.text(),
         type=kind,
         disk_gb=disk,
-        image=request.image or run.image,
+        image=image,
         offer_id=request.offer,
         machine_id=request.machine_id,
         cap=max_price or ANY_PRICE,
@@ -142,6 +146,15 @@ def _query(request: RunRequest, project: Project | None, disk: float, kind: Rent
     return replace(query, disk_gb=disk, type=kind, order=(Order("dph_total"),))
 
 
+def _fitting(query: Query, request: RunRequest, image: str, own_words: str) -> Query:
+    """Offers whose driver would refuse the image are left out, unless the person says which offer, or
+    anything of CUDA, themselves."""
+    cuda = cuda_of(image)
+    if cuda is None or "cuda" in own_words.lower() or request.offer is not None:
+        return query
+    return _also(query, f"cuda_max_good>={cuda}")
+
+
 def _also(query: Query, text: str) -> Query:
     return query.with_conditions(*parse_query(text, defaults=False).conditions)
 
@@ -177,12 +190,15 @@ def _draft_like(
     )
     if request.gpu or request.query or request.offer is not None or request.machine_id is not None:
         query = _query(request, None, plan.disk_gb, plan.type)
+        query = _fitting(query, request, plan.image, request.query)
     else:
         query = parse_query(old.query)
         kept = tuple(c for c in query.conditions if c.field != "ask_contract_id")
         query = replace(
             query, conditions=kept, disk_gb=plan.disk_gb, type=plan.type, order=(Order("dph_total"),)
         )
+        if request.image:
+            query = _fitting(query, request, request.image, "")
     plan = plan.but(query=query.text())
     if request.premium is None:
         return Draft(plan, query, project, directory, 0.0, True), settings
@@ -226,7 +242,7 @@ def _no_offer(made: Draft, page: OfferPage, plan: Plan) -> NoOffer:
 
 def when_unreachable(plan: Plan) -> str:
     """Rule 4's table for this plan, in words for the plan card."""
-    lease, grace, life = (f"{s / 3600:g} h" for s in (plan.lease_s, plan.grace_s, plan.max_life_s))
+    lease, grace, life = map(format_duration, (plan.lease_s, plan.grace_s, plan.max_life_s))
     return (
         f"the run goes on for {lease} without this computer; after that, or {grace} after its end, the "
         f"machine stops itself (GPU off, disk kept and billed) until the results are home; once they are, "

@@ -308,3 +308,33 @@ def test_other_peoples_contracts_are_never_destroyed(tmp_path: Path) -> None:
         assert not world.sim.contracts.alive()
 
     live(tmp_path, story)
+
+
+# --------------------------------------------------------------------------------------------- image
+
+
+def conditions(paths: Paths, request: RunRequest, like: Run | None = None) -> str:
+    made, _settings = draft(request, paths, {}, like)
+    assert made.plan.query == made.query.text()
+    return made.plan.query
+
+
+def test_offers_whose_driver_would_refuse_the_image_are_left_out(paths: Paths, tmp_path: Path) -> None:
+    image = "nvidia/cuda:12.8.1-devel-ubuntu22.04"
+    assert "cuda_max_good>=12.8" in conditions(paths, asked(tmp_path, image=image))
+    assert "cuda" not in conditions(paths, asked(tmp_path, image="ubuntu:22.04"))
+
+
+def test_who_says_something_of_cuda_or_which_offer_has_the_last_word(paths: Paths, tmp_path: Path) -> None:
+    image = "pytorch/pytorch:2.7.1-cuda12.6-cudnn9-runtime"
+    for query in ("cuda_vers>=12.9", "cuda_max_good=any"):
+        assert "12.6" not in conditions(paths, asked(tmp_path, image=image, query=query))
+    assert "cuda" not in conditions(paths, asked(tmp_path, image=image, gpu="", offer=4711))
+
+
+def test_a_repeated_run_with_another_image_asks_for_its_cuda(paths: Paths, tmp_path: Path) -> None:
+    like = before(query="num_gpus=1 cuda_max_good>=12.4")
+    request = read_request({"project": str(tmp_path), "image": "nvidia/cuda:12.8.1-base", "like": "oldrun"})
+    assert "cuda_max_good>=12.8" in conditions(paths, request, like)
+    same = read_request({"project": str(tmp_path), "like": "oldrun"})
+    assert "cuda_max_good>=12.4" in conditions(paths, same, like)
