@@ -40,6 +40,13 @@ def configure_simulate(parser: argparse.ArgumentParser) -> None:
     )
     add("--frozen", action="store_true", help="prices and other renters stand still")
     add("--credit", type=float, default=100.0, metavar="$", help="the account's dollars")
+    add(
+        "--faults",
+        metavar="FILE|NAME",
+        default=None,
+        help="what goes wrong on purpose: a TOML file, or flaky-monday, price-spike, api-v2",
+    )
+    add("--people", type=float, default=0.0, metavar="N", help="others rent, bid and fail so often an hour")
     # for programs that start a market of their own
     add("--ready-file", type=Path, default=None, help=argparse.SUPPRESS)
     add("--report-file", type=Path, default=None, help=argparse.SUPPRESS)
@@ -80,6 +87,8 @@ async def _serve(args: argparse.Namespace, context: Context) -> None:
         sshd=args.sshd,
         moving=not args.frozen,
         credit=args.credit,
+        faults=args.faults,
+        people=args.people,
         say=say,
         until=until,
         at_end=at_end,

@@ -56,11 +56,12 @@ class Fate:
 
 @dataclass(frozen=True)
 class PriceIncrease:
-    """What a host wants: so many $/h for the GPUs; unanswered or refused, the contract ends at ``until``."""
+    """What a host wants: so many $/h for the GPUs, and to go on until ``until`` (epoch s)."""
 
     id: int
     price: float
     until: float
+    created: float
 
 
 @dataclass(eq=False)

@@ -21,8 +21,6 @@ __all__ = ["Contracts"]
 FIRST_ID = 24_000_000
 NO_CREDIT_GRACE_S = 7 * DAY_S
 """an account empty for so long loses its instances; Vast does not say how long"""
-ANSWER_S = 3 * DAY_S
-"""for so long a price increase waits for an answer"""
 
 
 class Contracts:
@@ -194,26 +192,19 @@ class Contracts:
         self.changed()
 
     def want_more(self, contract: Contract, price: float) -> PriceIncrease:
-        """The host asks for another price, $/h for the GPUs."""
-        contract.increase = PriceIncrease(self._next_increase, price, self.clock.time() + ANSWER_S)
+        """The host would go on for another term, at another price ($/h for the GPUs)."""
+        end = contract.end_date + contract.machine.term
+        contract.increase = PriceIncrease(self._next_increase, price, end, self.clock.time())
         self._next_increase += 1
-        self.spawn(self._await_answer(contract, contract.increase))
         return contract.increase
 
     def answer_increase(self, contract: Contract, accept: bool) -> None:
+        """Accepted, both price and end date are the new ones; rejected, it ends as agreed."""
         increase, contract.increase = contract.increase, None
-        if increase is None:
-            return
-        if accept:
+        if increase is not None and accept:
+            contract.end_date = increase.until
             self.reprice(contract, increase.price)
-        else:
-            contract.end_date = min(contract.end_date, increase.until)
             contract.wake.set()
-
-    async def _await_answer(self, contract: Contract, increase: PriceIncrease) -> None:
-        await self.clock.sleep(max(0.0, increase.until - self.clock.time()))
-        if contract.alive and contract.increase is increase:
-            self.answer_increase(contract, accept=False)
 
     def destroy(self, contract: Contract) -> None:
         """Gone from the listing, and from the bill, at once; the remote behind it a moment later."""

@@ -196,7 +196,7 @@ class FaultPlan:
 
     def hit(self, request: Request, age: float) -> Rule | None:
         """The fault that hits this request, if any; counts it. ``age``: s since the market began."""
-        if not self.active:
+        if not (self.active and self.rules):
             return None
         route, hit = self.route_of(request), None
         for rule, count in zip(self.rules, self._counts, strict=True):

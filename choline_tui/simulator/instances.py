@@ -11,7 +11,7 @@ from choline_tui.simulator.contract import Contract
 from choline_tui.simulator.search import time_text
 from choline_tui.simulator.wire import Refusal, as_number, refuse
 
-__all__ = ["instance_row", "page"]
+__all__ = ["holds", "instance_row", "page"]
 
 PAGE = 25
 CLOSED_PORT = 9
@@ -176,7 +176,7 @@ def _filtered(rows: list[dict[str, Any]], filters: Any) -> list[dict[str, Any]]:
         if not isinstance(conditions, Mapping):
             raise _bad(f"bad condition on {column}")
         for op, value in conditions.items():
-            rows = [row for row in rows if _holds(row[column], op, value)]
+            rows = [row for row in rows if holds(row[column], op, value)]
     return list(rows)
 
 
@@ -188,7 +188,8 @@ def _bad(what: str) -> Refusal:
     return refuse(400, "invalid_request", f"Error in query parameters: {what}")
 
 
-def _holds(have: Any, op: str, value: Any) -> bool:
+def holds(have: Any, op: str, value: Any) -> bool:
+    """Whether a value meets one condition of a filter. Raises ``Refusal`` (400) for no known operator."""
     if op in ("in", "notin"):
         if not isinstance(value, list):
             raise _bad(f"{op} needs a list")

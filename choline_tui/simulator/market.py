@@ -139,6 +139,10 @@ class Market:
         """$/h for one GPU now, on demand, without disk."""
         return self._unit_price(machine, self._market_age())
 
+    def unit_price_at(self, machine: Machine, at: float) -> float:
+        """The same at another moment (epoch s); the market's own past, and its future, are known to it."""
+        return self._unit_price(machine, at - self.began if self.moving else 0.0)
+
     def end_date(self, machine: Machine) -> float:
         """Epoch s when the host's present term ends; hosts begin another one then, for new contracts."""
         return self.began + self._end_age(machine, self.age())

@@ -7,7 +7,17 @@ from typing import Any
 from choline_tui.simulator.contract import Order
 from choline_tui.simulator.wire import Refusal, as_number, refuse
 
-__all__ = ["MAX_BID", "MAX_LABEL", "MIN_BID", "read_label", "read_order", "read_price"]
+__all__ = [
+    "MAX_BID",
+    "MAX_LABEL",
+    "MIN_BID",
+    "docker_flags",
+    "invalid",
+    "read_changes",
+    "read_label",
+    "read_order",
+    "read_price",
+]
 
 MAX_START = 4096
 """characters of onstart and args together"""
@@ -26,8 +36,6 @@ def invalid(what: str, **more: Any) -> Refusal:
 
 def read_order(body: Mapping[str, Any]) -> Order:
     """Raises ``Refusal`` (400)."""
-    if body.get("template_hash_id") or body.get("template_id"):
-        raise invalid("template not found")
     image = body.get("image")
     if not isinstance(image, str) or not image.strip() or len(image) > 1024:
         raise invalid("image")
@@ -59,6 +67,19 @@ def read_order(body: Mapping[str, Any]) -> Order:
     )
 
 
+def read_changes(body: Mapping[str, Any], order: Order) -> None:
+    """Change an order by what an update of an instance names. Raises ``Refusal`` (400)."""
+    wanted = {
+        "image": body.get("image") or order.image,
+        "onstart": order.onstart if body.get("onstart") is None else body["onstart"],
+        "args": order.args if body.get("args") is None else body["args"],
+        "env": order.env if body.get("env") is None else body["env"],
+        "disk": order.disk_gb,
+    }
+    fresh = read_order(wanted)
+    order.image, order.onstart, order.args, order.env = fresh.image, fresh.onstart, fresh.args, fresh.env
+
+
 def read_label(value: Any, limit: int = MAX_LABEL) -> str | None:
     if value is None:
         return None
@@ -84,6 +105,8 @@ def _args(body: Mapping[str, Any]) -> list[str]:
     if args is None:
         text = body.get("args_str")
         return [text] if isinstance(text, str) and text else []
+    if isinstance(args, str):
+        return [args] if args else []
     if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
         raise invalid("args")
     return args
@@ -93,7 +116,7 @@ def _env(value: Any) -> dict[str, str]:
     if value is None:
         return {}
     if isinstance(value, str):
-        value = _flags(value)
+        value = docker_flags(value)
     if not isinstance(value, Mapping):
         raise invalid("env")
     env: dict[str, str] = {}
@@ -110,7 +133,7 @@ def _env(value: Any) -> dict[str, str]:
     return env
 
 
-def _flags(text: str) -> dict[str, str]:
+def docker_flags(text: str) -> dict[str, str]:
     """Docker flags as one text, "-e A=b -p 8080:8080", in the shape of the object form."""
     try:
         words = shlex.split(text)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from choline_tui.kernel.errors import UsageError
+from choline_tui.simulator.faults import FaultPlan
 from choline_tui.simulator.rehearsal import Simulator
 
 __all__ = ["banner", "books", "serve"]
@@ -28,6 +29,8 @@ async def serve(
     credit: float = 100.0,
     moving: bool = True,
     rate_limits: bool = False,
+    faults: str | None = None,
+    people: float = 0.0,
     say: Callable[[str], None] = print,
     ready: asyncio.Event | None = None,
     until: asyncio.Event | None = None,
@@ -51,6 +54,9 @@ async def serve(
         raise UsageError(f"cannot boot in {boot:g} s", hint="Give --boot seconds, from 0 to 86400.")
     if key is not None and (not key.strip() or not key.isascii()):
         raise UsageError("the key must not be empty", hint="Give --key some ASCII letters, or leave it out.")
+    if not 0 <= people <= 100_000:
+        raise UsageError(f"people cannot act {people:g} times an hour", hint="Give --people 0 to 100000.")
+    plan = FaultPlan.load(faults, seed=seed) if faults else None
     done = until or asyncio.Event()
     # before anything is made, so that nothing can be left behind
     with _signals(done), contextlib.ExitStack() as cleanup:
@@ -69,6 +75,9 @@ async def serve(
             credit=credit,
             moving=moving,
             rate_limits=rate_limits,
+            faults=plan,
+            people=people,
+            contested=people > 0,
         )
         try:
             await _listen(sim, host, port)
@@ -101,6 +110,7 @@ def books(sim: Simulator) -> dict[str, Any]:
         "alive": len(alive),
         "billing_now": sim.contracts.billing_now(),
         "credit": sim.contracts.credit(),
+        "faults": len(sim.faults.fired),
     }
 
 
@@ -115,6 +125,9 @@ def banner(sim: Simulator, isolation: str) -> str:
         f"  Point choline or the official client at it ({key} will do, no money is spent):",
         f"    export VAST_URL={sim.url} VAST_API_KEY={'...' if sim.access.named else 'rehearsal'}",
     ]
+    if sim.faults.rules:
+        name = f" ({sim.faults.name})" if sim.faults.name else ""
+        lines.append(f"  Things go wrong here on purpose{name}: {len(sim.faults.rules)} kinds of faults")
     if isolation:
         lines.append(f"  {isolation}")
     lines.append("  Stop with ctrl+c; its instances are destroyed then.")

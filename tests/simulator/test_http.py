@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 
 import httpx
 import pytest
@@ -139,7 +140,29 @@ async def test_the_program_says_where_it_is_and_ends_cleanly(tmp_path):
         await program
 
 
-@pytest.mark.parametrize("bad", [{"port": 70_000}, {"offers": -1}, {"boot": -1.0}, {"key": " "}])
+async def test_the_program_can_have_a_bad_day(tmp_path):
+    said, ready, until, reports = [], asyncio.Event(), asyncio.Event(), []
+    options = {"port": 0, "offers": 50, "root": tmp_path / "market", "faults": "api-v2", "people": 10.0}
+    program = asyncio.create_task(
+        serve(**options, say=said.append, ready=ready, until=until, at_end=reports.append)
+    )
+    async with asyncio.timeout(20):
+        await ready.wait()
+    assert "on purpose (api-v2)" in said[0]
+    url = re.search(r"http://\S+", said[0])[0]
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer x"}) as client:
+        assert "schema_revision" in (await client.get("/api/v0/users/current")).json()
+    until.set()
+    async with asyncio.timeout(20):
+        await program
+    assert reports[0]["faults"] == 1
+    with pytest.raises(UsageError, match="did you mean api-v2"):
+        await serve(port=0, faults="api-v3", root=tmp_path / "other", say=said.append)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"port": 70_000}, {"offers": -1}, {"boot": -1.0}, {"key": " "}, {"people": -1.0}]
+)
 async def test_figures_that_make_no_sense(bad, tmp_path):
     with pytest.raises(UsageError) as caught:
         await serve(**{"port": 0, "root": tmp_path, **bad})

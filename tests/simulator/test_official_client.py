@@ -24,11 +24,36 @@ def vastai() -> Path:
         pytest.skip(f"the official client cannot be installed: {str(error)[-300:]}")
 
 
+DRIVER = """
+import json, os, signal, sys, tempfile
+from vastai.cli.main import main
+for line in sys.stdin:
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    pid = os.fork()
+    if pid == 0:
+        null = os.open(os.devnull, os.O_RDONLY)
+        for fd, number in ((null, 0), (out.fileno(), 1), (err.fileno(), 2)):
+            os.dup2(fd, number)
+        signal.alarm(60)
+        sys.argv = ["vastai", *json.loads(line)]
+        sys.exit(main())
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    said = []
+    for file in (out, err):
+        file.seek(0)
+        said.append(file.read().decode(errors="replace"))
+    print(json.dumps([code, *said]), flush=True)
+"""
+"""Runs commands of the client, each in a process of its own that need not import everything again."""
+
+
 class Client:
     def __init__(self, program: Path, sim: Simulator, home: Path, key: str = "account") -> None:
         self.program, self.sim, self.home, self.key = program, sim, home, key
+        self._driver: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
 
-    async def __call__(self, *args: str, fails: bool = False) -> str:
+    async def __aenter__(self) -> "Client":
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -40,21 +65,34 @@ class Client:
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
-        process = await asyncio.create_subprocess_exec(
-            str(self.program),
-            *args,
+        self._driver = await asyncio.create_subprocess_exec(
+            str(self.program.with_name("python")),
+            "-c",
+            DRIVER,
             env=env,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            limit=1 << 24,
         )
-        async with asyncio.timeout(60):
-            out, err = await process.communicate()
-        text = out.decode()
-        # it ends with 0 whatever went wrong: a failure is seen in its words
-        failed = b"Failed with error" in err or b"Traceback" in err or b'"error"' in err
-        assert failed == fails, f"vastai {' '.join(args)}: {text}{err.decode()}"
-        return re.sub(r"\x1b\[[0-9;]*[mK]", "", text + (err.decode() if fails else ""))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._driver is not None and self._driver.stdin is not None
+        self._driver.stdin.close()
+        await self._driver.wait()
+
+    async def __call__(self, *args: str, fails: bool = False) -> str:
+        driver = self._driver
+        assert driver is not None and driver.stdin is not None and driver.stdout is not None
+        async with self._turn, asyncio.timeout(90):
+            driver.stdin.write(json.dumps(args).encode() + b"\n")
+            line = await driver.stdout.readline()
+        assert line, "the official client cannot be imported"
+        code, out, err = json.loads(line)
+        # it ends with 0 whatever the market refused: a failure is seen in its words
+        failed = code != 0 or any(word in err for word in ("Failed with error", "Traceback", '"error"'))
+        assert failed == fails, f"vastai {' '.join(args)}: {code} {out}{err}"
+        return re.sub(r"\x1b\[[0-9;]*[mK]", "", out + (err if fails else ""))
 
     async def raw(self, *args: str) -> object:
         return json.loads(await self(*args, "--raw"))
@@ -62,8 +100,10 @@ class Client:
 
 async def test_a_renters_day_with_the_official_client(vastai, tmp_path):
     remotes = NoRemotes()
-    async with Simulator(offers=2000, boot=0.4, key="account", moving=False, backend=remotes) as sim:
-        client = Client(vastai, sim, tmp_path)
+    async with (
+        Simulator(offers=2000, boot=0.4, key="account", moving=False, backend=remotes) as sim,
+        Client(vastai, sim, tmp_path) as client,
+    ):
         # the first call fills its caches (GPU names, role)
         assert "account" not in await client("show", "user")
         user = await client.raw("show", "user")
@@ -135,8 +175,11 @@ async def test_a_renters_day_with_the_official_client(vastai, tmp_path):
 
 
 async def test_bidding_and_failures_with_the_official_client(vastai, tmp_path):
-    async with Simulator(offers=300, boot=0.2, key="account", moving=False) as sim:
-        client = Client(vastai, sim, tmp_path)
+    async with (
+        Simulator(offers=300, boot=0.2, key="account", moving=False) as sim,
+        Client(vastai, sim, tmp_path) as client,
+        Client(vastai, sim, tmp_path, key="wrong") as stranger,
+    ):
         offers = await client.raw("search", "offers", "--type", "bid", "--limit", "2", "-o", "dph")
         bid = offers[0]["min_bid"] * 1.1
         made = await client.raw(
@@ -165,5 +208,4 @@ async def test_bidding_and_failures_with_the_official_client(vastai, tmp_path):
         )
         assert "404" in missing
         assert sim.contracts.alive() == []
-        stranger = Client(vastai, sim, tmp_path, key="wrong")
         assert "Invalid user key" in await stranger("show", "instances", fails=True)

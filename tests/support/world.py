@@ -9,7 +9,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 
@@ -30,7 +30,7 @@ from choline_tui.simulator.rehearsal import Simulator
 from choline_tui.simulator.remotes.job_model import JobModel
 from choline_tui.simulator.remotes.modelled import ModelledBackend
 from choline_tui.simulator.virtual import VirtualClock, VirtualLoop, run_virtual
-from choline_tui.simulator.wire import Request, Response
+from choline_tui.simulator.wire import Lost, Request, Response
 from choline_tui.store import Store
 from choline_tui.vast.client import VastClient
 
@@ -47,6 +47,19 @@ Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
 class Crash(BaseException):
     """The engine is dead from here on."""
+
+
+class Line(httpx.AsyncBaseTransport):
+    """One engine process's way to the market: a dead engine sends nothing more, whatever its tasks try."""
+
+    def __init__(self, market: "Market") -> None:
+        self.market = market
+        self.dead = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.dead:
+            raise httpx.ConnectError("the engine is dead")
+        return await self.market.handle_async_request(request)
 
 
 class Market(httpx.AsyncBaseTransport):
@@ -67,15 +80,13 @@ class Market(httpx.AsyncBaseTransport):
             if spoiled is not None:
                 return spoiled
         await asyncio.sleep(0.05)
-        answer: Response = await self.sim.handle(
-            Request(
-                request.method,
-                request.url.path,
-                request.url.query.decode(),
-                dict(request.headers),
-                body,
-            )
+        asked = Request(
+            request.method, request.url.path, request.url.query.decode(), dict(request.headers), body
         )
+        try:
+            answer: Response = await self.sim.handle(asked)
+        except Lost as lost:
+            raise httpx.ReadError(str(lost), request=request) from lost
         response = httpx.Response(answer.status, headers=answer.headers, content=answer.body)
         for spoil in list(self.after):
             response = await spoil(request, response)
@@ -84,8 +95,16 @@ class Market(httpx.AsyncBaseTransport):
 
 class World:
     def __init__(
-        self, root: Path, clock: VirtualClock, *, seed: int = 7, boot: float = 60.0, offers: int = 150
+        self,
+        root: Path,
+        clock: VirtualClock,
+        *,
+        seed: int = 7,
+        boot: float = 60.0,
+        offers: int = 150,
+        **market: Any,
     ) -> None:
+        """``market``: further options of ``Simulator``, such as ``faults``."""
         self.root = root
         self.clock = clock
         self.model = JobModel(
@@ -95,7 +114,13 @@ class World:
         )
         self.backend = ModelledBackend(clock, self._model_for)
         self.sim = Simulator(
-            seed=seed, offers=offers, boot=boot, clock=clock, backend=self.backend, listen=False, moving=False
+            seed=seed,
+            offers=offers,
+            boot=boot,
+            clock=clock,
+            backend=self.backend,
+            listen=False,
+            **{"moving": False, **market},
         )
         self.market = Market(self.sim)
         self.timing = Timing()
@@ -106,6 +131,11 @@ class World:
         self.store: Store | None = None
         self.client: VastClient | None = None
         self.crashed = asyncio.Event()
+        self.line: Line | None = None
+        self.wrap_session: Callable[[int, RemoteSession], RemoteSession] = lambda contract, session: session
+        """what stands between the engine and a contract's machine"""
+        self.on_boot: list[Callable[[Store], None]] = []
+        """called with every engine's store before the engine begins"""
         self._runs = 0
 
     def _model_for(self, spec: JobSpec) -> JobModel:
@@ -126,18 +156,23 @@ class World:
         """A fresh engine process on the same home."""
         self.store = Store(self.root / "choline.db")
         self.store.set_meta("home", "testhome")
-        self.client = VastClient(Secret("test-key"), base_url=URL, transport=self.market, clock=self.clock)
+        for opened in self.on_boot:
+            opened(self.store)
+        line = self.line = Line(self.market)
+        self.client = VastClient(Secret("test-key"), base_url=URL, transport=line, clock=self.clock)
         await self.client.__aenter__()
 
         async def connect(rental: Rental, addresses: list[Address]) -> RemoteSession:
             await asyncio.sleep(0.2)
             assert rental.contract is not None
+            if line.dead:
+                raise SshRefused("the engine is dead")
             try:
                 session: Any = self.backend.session(rental.contract)
             except Exception as error:
                 raise SshRefused(str(error)) from error
             assert rental.host_key in ("", session.host_key)
-            return session
+            return self.wrap_session(rental.contract, session)
 
         place = VastPlace(self.client, connect=connect, public_key=PUBLIC, guard_url=URL, clock=self.clock)
         hub = Hub()
@@ -174,16 +209,23 @@ class World:
         self.points.append(name)
         if name == self.crash_at:
             self.crash_at = None
-            assert self.store is not None
-            self.store.close()  # nothing is written after this, whatever the dying tasks try
-            self.crashed.set()
-            raise Crash(name)
+            self.die(name)
+
+    def die(self, where: str) -> NoReturn:
+        """kill -9 from inside the engine: raises Crash; ``until`` begins the next engine."""
+        assert self.store is not None and self.line is not None
+        self.store.close()  # nothing is written or sent after this, whatever the dying tasks try
+        self.line.dead = True
+        self.crashed.set()
+        raise Crash(where)
 
     async def crash(self) -> None:
         """kill -9: nothing more is written, nothing more is sent."""
         assert self.engine is not None and self.store is not None
         engine, self.engine = self.engine, None
         self.store.close()
+        if self.line is not None:
+            self.line.dead = True
         with contextlib.suppress(Exception, Crash):
             await engine.close()
         if self.client is not None:

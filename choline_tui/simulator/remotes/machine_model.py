@@ -66,6 +66,8 @@ class Machine:
     refuse: bool = False
     full: bool = False
     """nothing more can be written"""
+    removed: set[str] = field(default_factory=set)
+    """results deleted from outside, as "RUN/PATH" """
     bytes_out: int = 0
     bytes_in: int = 0
     jobs: dict[str, ModelledJob] = field(default_factory=dict)
@@ -213,6 +215,9 @@ class Machine:
                 found.update({f"{job.spec.run}/{path}": c for path, c in job.results(now).items()})
             elif job.spec.run == run:
                 found.update(job.results(now))
+        if self.removed:
+            prefix = "" if run is None else f"{run}/"
+            found = {path: c for path, c in found.items() if prefix + path not in self.removed}
         return found
 
     # -- guard and lease

@@ -148,6 +148,13 @@ class ModelledBackend:
         """From now on nothing more can be written there, or it can again."""
         self.machine(contract).full = full
 
+    def files(self, contract: int) -> dict[str, bytes]:
+        """Results on its disk, by their path below the container's home."""
+        return {f"choline/{path}": data for path, data in self.machine(contract).files().items()}
+
+    def remove_files(self, contract: int, paths: list[str]) -> None:
+        self.machine(contract).removed.update(path.removeprefix("choline/") for path in paths)
+
     def traffic(self, contract: int) -> tuple[int, int]:
         """Bytes that the machine has sent and received so far."""
         machine = self._machines.get(contract)

@@ -1,0 +1,93 @@
+"""Copies: between instances for real where their disks are folders; with local and cloud by shape only.
+
+The official client does the local half itself, with rsync to a daemon of the host, which is not rehearsed
+here: our own transfers, and anybody's ``rsync`` or ``scp``, go over the instance's SSH.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from choline_tui.simulator.access import Key
+from choline_tui.simulator.contract import Contract
+from choline_tui.simulator.endpoints.base import Endpoints, Route, route
+from choline_tui.simulator.files import FileCommandError, copy_between
+from choline_tui.simulator.orders import invalid
+from choline_tui.simulator.wire import Request, refuse
+
+__all__ = ["Copying"]
+
+RISKY = ("/", "/root", "/root/", "")
+"""copying there breaks an instance's SSH"""
+
+
+class Copying(Endpoints):
+    def routes(self) -> list[Route]:
+        write = "instance_write"
+        return [
+            route("PUT", "v0/commands/copy_direct", "copy.direct", write, self.copy),
+            route("DELETE", "v0/commands/copy_direct", "copy.direct", write, self.cancel),
+            route("PUT", "v0/commands/rsync", "copy.direct", write, self.copy),
+            route("POST", "v0/commands/rclone", "cloud.copy", write, self.cloud),
+            route("DELETE", "v0/commands/rclone", "cloud.copy", write, self.cancel),
+            route("GET", "v0/users/cloud_integrations", "cloud", "user_read", self.connections),
+        ]
+
+    async def copy(self, request: Request, key: Key | None, _: int) -> Any:
+        body = request.json()
+        source, target = self._side(body.get("src_id")), self._side(body.get("dst_id"))
+        paths = [body.get("src_path"), body.get("dst_path")]
+        if not all(isinstance(path, str) for path in paths):
+            raise invalid("src_path and dst_path")
+        came, into = str(paths[0]), str(paths[1])
+        if source is None and target is None:
+            raise invalid("one side must be an instance")
+        if target is not None and into in RISKY:
+            raise invalid("dst_path: copying there would break the instance's SSH")
+        answer: dict[str, Any] = {"success": True, "msg": "Remote to Remote copy initiated."}
+        if source is not None and target is not None:
+            self.desk.contracts.spawn(self._between(source, came, target, into))
+            return answer
+        one = source or target
+        assert one is not None
+        if one.endpoint is None:
+            raise refuse(400, "instance_unavailable", f"Instance {one.id} does not run.")
+        side = "src" if source is not None else "dst"
+        return answer | {
+            "msg": "Local copy initiated.",
+            f"{side}_addr": one.endpoint.host,
+            f"{side}_port": one.endpoint.port,
+        }
+
+    async def _between(self, source: Contract, came: str, target: Contract, into: str) -> None:
+        home = getattr(self.desk.contracts.backend, "home", None)
+        if home is None:
+            return
+        try:
+            await asyncio.to_thread(copy_between, home(source.id), came, home(target.id), into)
+        except (FileCommandError, OSError, LookupError) as error:
+            # as on Vast, it shows in nothing but the instance's last words
+            with contextlib.suppress(AttributeError):
+                target.status_msg = f"copy failed: {error}"
+
+    def _side(self, value: Any) -> Contract | None:
+        """The instance that an end of a copy names; None for a local end. Raises ``Refusal``."""
+        if value is None or value == "local":
+            return None
+        kind, _, number = str(value).rpartition(".")
+        if kind not in ("", "C") or not number.isdigit():
+            raise refuse(400, "invalid_args", f"error 400/3467: Invalid args: {str(value)[:60]}")
+        return self.desk.contract(int(number))
+
+    async def cancel(self, request: Request, key: Key | None, _: int) -> Any:
+        self._side(request.json().get("dst_id"))
+        return {"success": True, "msg": "Copy canceled."}
+
+    async def cloud(self, request: Request, key: Key | None, _: int) -> Any:
+        """There is no cloud connection in a rehearsal: whichever is named, it is not there."""
+        body = request.json()
+        self._side(body.get("instance_id"))
+        raise refuse(404, "not_found", f"There is no cloud connection {str(body.get('selected'))[:60]}.")
+
+    async def connections(self, request: Request, key: Key | None, _: int) -> Any:
+        return []
