@@ -56,6 +56,8 @@ class Connection:
             self._writer.write(json.dumps(message).encode() + b"\n")
             await self._writer.drain()
         except OSError as error:
+            # told here before the listener sees it: whoever asks next must not be given this one again
+            self.closed = True
             raise EngineError(f"the engine went away: {error}") from error
 
     async def stream(self, method: str, **params: Any) -> AsyncIterator[Any]:

@@ -82,3 +82,23 @@ async def test_a_stream_that_is_cut_tells_what_came_and_then_raises(tmp_path: Pa
         finally:
             await connection.close()
     assert seen == ["first"]
+
+
+async def test_a_call_that_could_not_be_sent_closes_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine died, and the listener has not seen it yet: a follower must not be given this one again."""
+    async with EngineDouble(Paths(tmp_path), lambda message: result(message, 1)) as engine:
+        connection = await Connection.open(engine.path)
+        try:
+
+            async def lost() -> None:
+                raise ConnectionResetError("Connection lost")
+
+            monkeypatch.setattr(connection._writer, "drain", lost)
+            with pytest.raises(EngineError, match="went away"):
+                await connection.call("echo")
+            assert connection.closed
+        finally:
+            monkeypatch.undo()
+            await connection.close()
