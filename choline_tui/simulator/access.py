@@ -38,6 +38,8 @@ class Key:
     """None: everything"""
     secret: str = field(default="", repr=False)
     revoked: bool = False
+    contract: int | None = None
+    """the instance that it belongs to"""
 
     def allows(self, route: str, category: str, target: int | None) -> bool:
         """Whether a route of a category may be used on the object ``target``."""
@@ -103,7 +105,8 @@ class Access:
     def instance_key(self, secret: str, contract: int, now: float) -> None:
         """A key that may start, stop, label and destroy one instance and nothing else."""
         grant = {"constraints": {"id": {"eq": contract}}}
-        self._add(f"instance {contract}", now, {"api": dict.fromkeys(INSTANCE_ROUTES, grant)}, secret)
+        made = self._add(f"instance {contract}", now, {"api": dict.fromkeys(INSTANCE_ROUTES, grant)}, secret)
+        made.contract = contract
 
     def create(self, name: str, permissions: Any, now: float) -> Key:
         """Raises ``Refusal`` (400) for permissions that are not understood."""

@@ -23,7 +23,7 @@ from choline_tui.simulator.endpoints.templates import Templates
 from choline_tui.simulator.endpoints.volumes import Volumes
 from choline_tui.simulator.limits import Limits
 from choline_tui.simulator.market import Market, Slice
-from choline_tui.simulator.wire import Refusal, Request, Response, json_response, refuse
+from choline_tui.simulator.wire import Lost, Refusal, Request, Response, json_response, refuse
 
 __all__ = ["Api"]
 
@@ -48,6 +48,7 @@ class Api:
         just_taken: Callable[[int], Slice | None] = lambda offer: None,
     ) -> None:
         self._access = access
+        self._contracts = contracts
         self._limits = limits
         self._results = Results(base_url)
         desk = Desk(market, contracts, access, clock, self._results, spend_limit, just_taken, [])
@@ -70,7 +71,8 @@ class Api:
         self._routes = [route for area in areas for route in area.routes()]
 
     async def handle(self, request: Request) -> Response:
-        """Answer a request; never raises for what a caller sent."""
+        """Answer a request; never raises for what a caller sent, but ``Lost`` for one that comes from an
+        instance whose host is lost."""
         try:
             result = await self._dispatch(request)
         except Refusal as refusal:
@@ -104,6 +106,11 @@ class Api:
                 raise refuse(405, "method_not_allowed", f"{request.method[:20]} is not allowed here.")
             raise refuse(404, "not_found", "There is no such endpoint.")
         key = self._access.identify(request)
+        if key is not None and key.contract is not None:
+            sender = self._contracts.get(key.contract)
+            if sender is not None and sender.offline:
+                # a lost host cannot reach the market either
+                raise Lost
         target = self._target(route, request)
         # a search may be anonymous; a key that is sent must allow it all the same
         if route.category and not (route.name == "search" and key is None):

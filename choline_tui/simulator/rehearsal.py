@@ -88,6 +88,18 @@ class Simulator:
         where there is none."""
         return await self.faults.handle(request, self.api.handle, self.clock)
 
+    async def instance_request(self, contract: int, action: str) -> None:
+        """ "stop" or "destroy", as a modelled machine asks with its instance key: through the API, with
+        whatever goes wrong there. Raises ``ConnectionError`` when it was not heard or refused."""
+        found = self.contracts.get(contract)
+        if found is None:
+            return
+        method, body = ("DELETE", b"{}") if action == "destroy" else ("PUT", b'{"state": "stopped"}')
+        head = {"Authorization": f"Bearer {found.key}"}
+        answer = await self.handle(Request(method, f"/api/v0/instances/{contract}/", "", head, body))
+        if answer.status >= 400:
+            raise ConnectionError(f"the market refused: {answer.status}")
+
     async def start(self) -> None:
         """Raises ``OSError`` when the address cannot be had."""
         if self._listen:

@@ -4,6 +4,7 @@ import pytest
 
 from choline_tui.simulator import NoRemotes, Request
 from choline_tui.simulator.faults import FaultPlan, Rule
+from choline_tui.simulator.wire import Lost
 from tests.simulator.market_client import KEY_LINE, on_virtual_time
 
 LONG = {"gt": 40 * 86400}
@@ -149,6 +150,27 @@ def test_a_lost_host_can_be_left_for_good():
         assert sim.backend.launches == {}
 
     on_virtual_time(story)
+
+
+def test_a_machine_ends_itself_through_the_market_unless_its_host_is_lost():
+    async def story(sim, call, clock):
+        c = await call.rented()
+        await clock.sleep(10)
+        contract = sim.contracts.get(c)
+        with pytest.raises(ConnectionError, match="502"):
+            await sim.instance_request(c, "stop")
+        sim.contracts.lose_host(contract.machine)
+        with pytest.raises(Lost):
+            await sim.instance_request(c, "stop")
+        assert contract.intended == "running"
+        sim.contracts.find_host(contract.machine)
+        await sim.instance_request(c, "stop")
+        assert contract.intended == "stopped"
+        await sim.instance_request(c, "destroy")
+        assert sim.contracts.alive() == []
+        await sim.instance_request(c, "destroy")
+
+    with_faults(story, {"what": "502", "on": "instance.state", "times": 1})
 
 
 def test_outbid_on_purpose_looks_like_a_stop_and_resumes_by_itself():
