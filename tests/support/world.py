@@ -73,12 +73,20 @@ class Market(httpx.AsyncBaseTransport):
         self.calls: list[tuple[str, str]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
+        await request.aread()
         self.calls.append((request.method, request.url.path))
         for fault in list(self.before):
             spoiled = await fault(request)
             if spoiled is not None:
                 return spoiled
+        response = await self.sim_only(request)
+        for spoil in list(self.after):
+            response = await spoil(request, response)
+        return response
+
+    async def sim_only(self, request: httpx.Request) -> httpx.Response:
+        """The market's own answer, with nothing before or after it."""
+        body = await request.aread()
         await asyncio.sleep(0.05)
         asked = Request(
             request.method, request.url.path, request.url.query.decode(), dict(request.headers), body
@@ -87,10 +95,7 @@ class Market(httpx.AsyncBaseTransport):
             answer: Response = await self.sim.handle(asked)
         except Lost as lost:
             raise httpx.ReadError(str(lost), request=request) from lost
-        response = httpx.Response(answer.status, headers=answer.headers, content=answer.body)
-        for spoil in list(self.after):
-            response = await spoil(request, response)
-        return response
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
 
 class World:
