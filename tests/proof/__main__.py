@@ -76,7 +76,7 @@ def live_range(seeds: str, replay: int | None) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__, usage="see below")
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parts = parser.add_subparsers(dest="what", required=True)
     every = parts.add_parser("enumerate")

@@ -282,8 +282,9 @@ def live_one(root: Path, name: str, chosen: Combination | None = None) -> Script
             result_files={"model.bin": b"weights" * 100, "keep/step.txt": b"20"},
         )
         life = Life(world, 0)
-        monitor = Monitor(world)
         await life._strangers()
+        monitor = Monitor(world)
+        monitor.others |= set(life.others)
         script = Script(world, life, chosen)
         kept.append(script)
         try:

@@ -283,13 +283,13 @@ def applied(mutation: Mutation) -> Iterator[None]:
             )
             texts[edit.where] = text.replace(old, new)
         for where, text in texts.items():
-            names = dict(where.__globals__) | EXTRA  # type: ignore[attr-defined]
+            names = dict(where.__globals__) | EXTRA
             exec(compile(text, f"<{mutation.name}>", "exec"), names)
-            honest = where.__code__  # type: ignore[attr-defined]
-            for name in EXTRA.keys() - where.__globals__.keys():  # type: ignore[attr-defined]
-                where.__globals__[name] = EXTRA[name]  # type: ignore[attr-defined]
-                undo.callback(where.__globals__.pop, name)  # type: ignore[attr-defined]
-            where.__code__ = names[where.__name__].__code__  # type: ignore[attr-defined]
+            honest = where.__code__
+            for name in EXTRA.keys() - where.__globals__.keys():
+                where.__globals__[name] = EXTRA[name]
+                undo.callback(where.__globals__.pop, name)
+            where.__code__ = names[where.__name__].__code__
             undo.callback(setattr, where, "__code__", honest)
         yield
 
@@ -300,17 +300,17 @@ def _old_engines_live_on() -> Iterator[None]:
     honest, close = World.crash, World.close
     left: list[tuple[Any, Any, Any]] = []
 
-    async def crash(world: World) -> None:
-        left.append((world.engine, world.store, world.client))
-        world.engine = None
+    async def crash(self: World) -> None:
+        left.append((self.engine, self.store, self.client))
+        self.engine = None
 
-    async def end(world: World) -> None:
+    async def end(self: World) -> None:
         for engine, store, client in left:
             await engine.close()
             store.close()
             await client.__aexit__(None, None, None)
         World.crash = honest  # type: ignore[method-assign]
-        await close(world)
+        await close(self)
 
     World.crash, World.close = crash, end  # type: ignore[method-assign]
     try:

@@ -36,6 +36,6 @@ def test_every_trial_is_good_for_something() -> None:
     assert {m.trial for m in MUTATIONS} == set(TRIALS)
 
 
-@pytest.mark.parametrize("seed", range(1000, 1006))
+@pytest.mark.parametrize("seed", range(1000, 1004))
 def test_random_lives_keep_the_rules_at_every_moment(tmp_path: Path, seed: int) -> None:
     one(tmp_path, seed)
