@@ -234,6 +234,8 @@ def _verdict(run: Run, attempt: Attempt) -> tuple[Outcome, str]:
         return Outcome.STOPPED, "its time was up (max life)"
     if reason == "stopped":
         return Outcome.STOPPED, run.stop_reason or "its time was up (max life)"
+    if run.want == "stop":
+        return Outcome.STOPPED, run.stop_reason or "stopped"
     return Outcome.ERROR, f"the command was lost ({reason or 'no reason given'})"
 
 

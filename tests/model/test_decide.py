@@ -192,6 +192,13 @@ def test_task_and_system_are_told_apart(changes: dict[str, Any], outcome: Outcom
     assert action is not None and action.do is Do.FINISH and action.outcome is outcome
 
 
+def test_a_stop_of_a_command_that_was_lost_is_a_stop() -> None:
+    home = COLLECTING.but(collected=NOW, job_reason="lost", exit_code=None)
+    asked = run(want="stop", stop_reason="stopped by you", state=RunState.COLLECTING)
+    action = run_action(asked, [home], [rental()])
+    assert action is not None and action.do is Do.FINISH and action.outcome is Outcome.STOPPED
+
+
 def test_a_command_lost_in_a_restart_goes_on_on_the_same_machine() -> None:
     home = COLLECTING.but(collected=NOW, job_reason="lost", exit_code=None)
     action = run_action(run(state=RunState.COLLECTING), [home], [rental()])

@@ -314,8 +314,6 @@ def _as_promised(world: World, life: Life, story: Story, chosen: Combination | N
         expected |= {Outcome.STOPPED, Outcome.ERROR}  # by the lease, or with its machine
     if story.stop:
         expected |= {Outcome.CANCELLED}
-        if chosen is not None and chosen.fault in ("container restarts", "market stops"):
-            expected |= {Outcome.ERROR}  # its command was lost before it could be ended
     assert run.outcome in expected, f"{run.outcome}: {run.reason}"
     if not (late or gone or run.outcome is Outcome.CANCELLED):
         assert run.results_complete
