@@ -57,7 +57,7 @@ def main() -> int:
     for noisy in ("asyncssh", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with open(paths.engine_lock, "a+") as lock:
-        if not _locked(lock):
+        if not _locked(lock, paths.engine_socket):
             return ALREADY
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -73,12 +73,15 @@ def main() -> int:
     return 0
 
 
-def _locked(lock: IO[str]) -> bool:
-    """Whether the home is ours. An engine that is just ending is waited for, one that works is not."""
+def _locked(lock: IO[str], socket: Path) -> bool:
+    """Whether the home is ours. An engine that is just ending (its socket is gone) is waited for; one
+    that works is not, or who waits would come to life when that one is stopped."""
     for _ in range(int(LOCK_WITHIN / LOCK_POLL)):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            if socket.exists():
+                return False
             time.sleep(LOCK_POLL)
         else:
             return True

@@ -105,7 +105,22 @@ async def test_many_who_start_at_once_get_one_engine_over_a_stale_socket(tmp_pat
         await found[0].call("engine_stop")
         for connection in found:
             await connection.close()
-    await eventually(lambda: not paths.engine_socket.exists(), what="the engine ends")
+    # none of those that lost the race comes to life when the winner is stopped
+    await eventually(lambda: not _engines(tmp_path), what="every engine of this home ends")
+    assert not paths.engine_socket.exists()
+
+
+def _engines(home: Path) -> list[str]:
+    """Pids of the engines of a home."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            engine = b"choline_tui.engine" in (process / "cmdline").read_bytes()
+            ours = f"CHOLINE_HOME={home}\0".encode() in (process / "environ").read_bytes()
+        except OSError:
+            continue
+        found += [process.name] * (engine and ours)
+    return found
 
 
 async def test_a_home_nobody_may_write_to_is_said(tmp_path: Path) -> None:
