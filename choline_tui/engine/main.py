@@ -49,6 +49,9 @@ LOCK_WITHIN, LOCK_POLL = 4.0, 0.05
 MAX_LOG = 10 << 20
 LOOK_AROUND = 600.0
 IDLE_CHECK = 1.0
+ON_DEMAND = "--on-demand"
+"""argument of an engine that a client starts for itself"""
+NOBODY_CAME = 5.0
 
 
 def main() -> int:
@@ -179,7 +182,8 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
         await server.start()
         log.info("engine of home %s works on %s (pid %d)", home, settings.vast.url, os.getpid())
         around = asyncio.create_task(_look_around(place, clock))
-        idle = asyncio.create_task(_idle(engine, server, clock, settings.engine.idle_exit, ended))
+        limit = settings.engine.idle_exit
+        idle = asyncio.create_task(_idle(engine, server, clock, limit, ON_DEMAND in sys.argv, ended))
         try:
             await ended.wait()
         finally:
@@ -206,16 +210,22 @@ async def _look_around(place: VastPlace, clock: SystemClock) -> None:
 
 
 async def _idle(
-    engine: Engine, server: Server, clock: SystemClock, limit: float, ended: asyncio.Event
+    engine: Engine,
+    server: Server,
+    clock: SystemClock,
+    limit: float,
+    on_demand: bool,
+    ended: asyncio.Event,
 ) -> None:
-    if limit <= 0:
-        return
+    """End after ``limit`` s with nothing to do (0: never). One that was started for a client who never
+    came, because another engine was quicker, does not stay that long."""
     since, asked = clock.monotonic(), -1
     while True:
-        await clock.sleep(min(IDLE_CHECK, limit))
+        await clock.sleep(IDLE_CHECK)
+        nobody = on_demand and server.asked == 0
         if engine.busy or server.clients or server.asked != asked:
             since, asked = clock.monotonic(), server.asked
-        elif clock.monotonic() - since >= limit:
-            log.info("idle for %.0f s", limit)
+        elif (limit > 0 or nobody) and clock.monotonic() - since >= (NOBODY_CAME if nobody else limit):
+            log.info("nothing to do")
             ended.set()
             return

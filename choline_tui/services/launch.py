@@ -50,7 +50,7 @@ def start_process(paths: Paths, environ: Mapping[str, str]) -> "subprocess.Popen
     try:
         with open(paths.engine_log, "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "choline_tui.engine"],
+                [sys.executable, "-m", "choline_tui.engine", "--on-demand"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
