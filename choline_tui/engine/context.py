@@ -1,7 +1,6 @@
 """What the engine's actions share: the store, the market, the clock, sessions to machines, files."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +96,6 @@ class Context:
     items: Callable[[Run], Awaitable[list[Item]]]
     """what of a run is to be sent, from the frozen copy of its code and its data"""
     timing: Timing = field(default_factory=Timing)
-    rng: random.Random = field(default_factory=random.SystemRandom)
     probes: dict[str, Probe] = field(default_factory=dict)
     """what the first contact with a rental's machine found, until it is prepared"""
     bringing: dict[str, asyncio.Lock] = field(default_factory=dict)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -149,13 +148,3 @@ async def _fits(
         await connection.call("engine_stop")
     await connection.close()
     return False
-
-
-def pid_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -197,7 +197,6 @@ class World:
             home="testhome",
             items=items,
             timing=self.timing,
-            rng=self.rng,
             crash_point=self._crash_point,
         )
         engine = self.engine = Engine(ctx)
