@@ -71,6 +71,9 @@ class Sshd:
         return self
 
     def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:  # whoever answers on its port now is somebody else
+            raise AssertionError("sshd ended: " + (self.root / "log").read_text(errors="replace")[-500:])
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as s:
             return s.recv(4) == b"SSH-"
         return False

@@ -1,7 +1,9 @@
 """Helpers that many tests need: waiting for a condition, programs that must be there, free ports."""
 
 import asyncio
+import contextlib
 import os
+import random
 import shutil
 import socket
 import time
@@ -53,6 +55,13 @@ def wait_until(condition: Callable[[], Any], *, within: float = 30.0, what: str 
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port nobody listens on, and that the system hands to nobody who asks for any port.
+
+    One out of the system's own (ephemeral) range may belong to another test's server a moment later: a
+    server that is to have this port then cannot start, and whoever connects meets a stranger.
+    """
+    while True:
+        port = random.randint(10_240, 32_000)  # the ephemeral range starts at 32,768 on Linux
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
