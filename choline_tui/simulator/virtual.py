@@ -6,6 +6,7 @@ ready the loop raises ``Stuck`` instead of hanging.
 """
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -53,6 +54,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def advance(self, seconds: float) -> None:
         self._now += max(seconds, RESOLUTION)
 
+    def next_timer(self) -> float:
+        """When (in the loop's time) the next timer is due; infinity without one. One that was cancelled
+        may still count, so it can be too early, never too late."""
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        return timers[0].when() if timers else math.inf
+
 
 class VirtualClock:
     """``Clock`` over a ``VirtualLoop``; ``jump`` moves wall time alone (sleep, NTP) and not timers."""
@@ -69,6 +76,10 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+    def next_timer(self) -> float:
+        """When, by ``monotonic``, the next timer is due; infinity without one."""
+        return self._loop.next_timer()
 
     def jump(self, seconds: float) -> None:
         self._offset += seconds

@@ -6,6 +6,7 @@ its store takes nothing more, its tasks end wherever they stood.
 
 import asyncio
 import contextlib
+import math
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -41,6 +42,9 @@ POINTS = ["before rent", "after rent", "before submit", "after submit", "before 
 
 URL = "http://127.0.0.1:8070"
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7m8lFyJ0v1x3jGmQq0vE0p1V2b8sJv7i4s0w7V3rTq choline-test"
+
+PATIENCE = 60.0
+"""s after which a condition is looked at although nothing happened: it may ask what time it is"""
 
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
@@ -284,7 +288,12 @@ class World:
                 return
             if self.clock.monotonic() > deadline:
                 raise AssertionError(f"not within {within:g} virtual seconds: {what}\n{self.story()}")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(self._gap(deadline))
+
+    def _gap(self, deadline: float) -> float:
+        """Whole seconds until a condition is worth a look: nothing changes before the next timer."""
+        now = self.clock.monotonic()
+        return max(1.0, math.ceil(min(self.clock.next_timer(), deadline, now + PATIENCE) - now))
 
     async def ended(self, run: str, *, within: float = 2 * 86400.0) -> Run:
         await self.until(lambda: not self.run(run).live, within=within, what=f"run {run} ended")
