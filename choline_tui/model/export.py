@@ -44,7 +44,10 @@ class Likeness(StrEnum):
 
 
 PLACE_FIELDS = frozenset(
-    "geolocation geolocode machine_id host_id ask_contract_id bundle_id hostname public_ipaddr cluster_id".split()
+    (
+        *("geolocation", "geolocode", "machine_id", "host_id", "ask_contract_id", "bundle_id", "hostname"),
+        *("public_ipaddr", "cluster_id"),
+    )
 )
 """Conditions of the user's filter that 'anywhere' takes away."""
 

@@ -29,7 +29,8 @@ def offer(**changes: Any) -> dict[str, Any]:
     return {
         "id": 77, "machine_id": 4242, "gpu_name": "RTX 4090", "num_gpus": 2, "gpu_ram": 24564,
         "dlperf": 187.4, "cpu_cores_effective": 16.0, "cpu_ram": 257_000, "inet_down": 812.3,
-        "inet_up": 401.0, "reliability": 0.9871, "cuda_max_good": 12.4, "compute_cap": 890, "dph_total": 0.4123456,
+        "inet_up": 401.0, "reliability": 0.9871, "cuda_max_good": 12.4, "compute_cap": 890,
+        "dph_total": 0.4123456,
         "geolocation": "Sweden, SE", "verification": "verified", "rentable": True, "disk_space": 500.0,
         "inet_down_cost": 0.0031, "inet_up_cost": 0.0, "disk_bw": 1234.5, **changes,
     }  # fmt: skip
