@@ -290,6 +290,19 @@ class Rental(Record):
         rate = self.disk_per_hour if self.stopped_since is not None else self.price
         return self.cost + max(0.0, end - start) * rate / 3600
 
+    def cost_since(self, start: float, now: float) -> float:
+        """$ from ``start`` until ``now``. What was booked before is taken as spread evenly over its time."""
+        whole = self.cost_until(now)
+        begin, end = self.billed_from, self.gone if self.gone is not None else now
+        if begin is None or end <= begin or start <= begin:
+            return whole if begin is None or end > start else 0.0
+        if start >= end:
+            return 0.0
+        booked = self.cost_at if self.cost_at is not None else begin
+        if start < booked:
+            return whole - self.cost * (start - begin) / (booked - begin)
+        return (whole - self.cost) * (end - start) / (end - booked)
+
 
 class Event(Record):
     """One row of the append-only log. ``kind``: run, attempt, rental, engine, money, note."""

@@ -16,7 +16,7 @@ from choline_tui.services.connection import Connection
 from choline_tui.services.launch import connect
 from choline_tui.store import Store
 
-__all__ = ["Choline", "Followed", "Money", "Offers", "RunView", "SshAccess"]
+__all__ = ["Choline", "Followed", "Money", "Offers", "RunView", "SshAccess", "money_of"]
 
 Until = Literal["ended", "gone"]
 DEATHS = 5
@@ -68,6 +68,24 @@ class Money:
     """how many of them may or may not exist: a rent call without a clear answer"""
     releasing: int = 0
     """how many of them are being destroyed, not verified gone yet"""
+    today: float = 0.0
+    """$ since the last local midnight, as far as price and time tell"""
+
+
+def money_of(rentals: list[Rental], now: float, midnight: float) -> Money:
+    """Of all rentals of a home, at ``now``; ``midnight``: where today began (both epoch seconds)."""
+    billing = [r for r in rentals if r.may_bill]
+    rate = sum(
+        r.disk_per_hour if r.stopped_since is not None else (r.price or r.offer_price) for r in billing
+    )
+    return Money(
+        per_hour=rate,
+        spent=sum(r.cost_until(now) for r in rentals),
+        rentals=len(billing),
+        unknown=sum(r.state is RentalState.UNKNOWN for r in rentals),
+        releasing=sum(r.state is RentalState.RELEASING for r in rentals),
+        today=sum(r.cost_since(midnight, now) for r in rentals),
+    )
 
 
 @dataclass(frozen=True)
@@ -224,18 +242,9 @@ class Choline:
         """What bills and what was spent until ``now`` (epoch seconds), as the store has it."""
         if not self.paths.store.exists():
             return Money(0.0, 0.0, 0, 0)
-        rentals = self.store.rentals()
-        billing = [r for r in rentals if r.may_bill]
-        rate = sum(
-            r.disk_per_hour if r.stopped_since is not None else (r.price or r.offer_price) for r in billing
-        )
-        return Money(
-            per_hour=rate,
-            spent=sum(r.cost_until(now) for r in rentals),
-            rentals=len(billing),
-            unknown=sum(r.state is RentalState.UNKNOWN for r in rentals),
-            releasing=sum(r.state is RentalState.RELEASING for r in rentals),
-        )
+        from choline_tui.services.feed import day_start
+
+        return money_of(self.store.rentals(), now, day_start(now))
 
     # ------------------------------------------------------------------------ commands: the engine
 

@@ -18,14 +18,14 @@ FLOORS = (
     ("places",),
     ("engine",),
     ("services",),
-    ("cli", "app", "screens", "widgets"),
+    ("cli", "app", "actions", "screens", "widgets"),
 )
 """from the ground up; on the floor of the outside things nobody imports a neighbour"""
 
 BESIDE = {"remote": {"kernel"}, "simulator": {"kernel"}}
 """what stands beside the floors may import only this, and is imported by nobody"""
 
-ABOVE_THE_SOCKET = {"services", "cli", "app", "screens", "widgets"}
+ABOVE_THE_SOCKET = {"services", "cli", "app", "actions", "screens", "widgets"}
 BELOW_THE_SOCKET = {"engine", "places", "provision", "vast", "ssh", "codestate", "notify"}
 """services and faces reach these through the engine's socket only"""
 

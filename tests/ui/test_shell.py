@@ -1,0 +1,68 @@
+"""The shell around the screens: switching, top line, errors, confirmation, read-only."""
+
+import pytest
+
+from choline_tui.kernel.errors import MarketDown
+from choline_tui.screens.base import MainScreen
+from choline_tui.screens.dialogs import Confirm, ConfirmScreen
+from choline_tui.widgets.top_line import TopLine
+from tests.ui.fake import FakeApp
+
+
+def top(app: FakeApp) -> str:
+    return app.main_screen.query_one(TopLine).render().plain
+
+
+async def test_the_screens_are_a_key_away() -> None:
+    app = FakeApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert app.main_screen.WHERE == "offers"
+        await pilot.press("2")
+        assert app.main_screen.WHERE == "runs"
+        await pilot.press("1")
+        assert isinstance(app.screen, MainScreen)
+        assert app.main_screen.WHERE == "offers"
+
+
+async def test_the_top_line_follows_the_picture() -> None:
+    app = FakeApp()
+    async with app.run_test(size=(120, 24)) as pilot:
+        await pilot.pause()
+        assert "/h now" in top(app)
+        assert "1 unknown" in top(app)
+        app.fake.views = []
+        app.fake_feed.touch()
+        await pilot.pause()
+        assert "nothing billing" in top(app)
+
+
+async def test_the_same_error_again_is_counted_once() -> None:
+    app = FakeApp()
+    async with app.run_test(size=(120, 24)) as pilot:
+        await pilot.pause()
+        for _ in range(3):
+            app.fail(MarketDown("no answer [/foo]"), "searching the market")
+        await pilot.pause()
+        assert [(f.message, f.count) for f in app.faults] == [("no answer [/foo]", 3)]
+        assert "1 error" in top(app)
+
+
+@pytest.mark.parametrize(("keys", "agreed"), [("enter", False), ("escape", False), ("right,enter", True)])
+async def test_a_question_is_answered_no_unless_the_other_button_is_chosen(keys: str, agreed: bool) -> None:
+    app = FakeApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        answers: list[bool] = []
+
+        async def ask() -> None:
+            answers.append(
+                await app.confirm(Confirm("Destroy [/x]?", ["target"], "Destroy", "$1", danger=True))
+            )
+
+        app.run_worker(ask())
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press(*keys.split(","))
+        await pilot.pause()
+        assert answers == [agreed]
