@@ -38,6 +38,7 @@ __all__ = [
     "parse_order",
     "parse_query",
     "parse_type",
+    "read_condition",
 ]
 
 MAX_TEXT = 4096
@@ -77,7 +78,7 @@ def parse_query(
         at = _skip(text, at)
         if at == len(text):
             break
-        about, op, value, at, note = _condition(text, at)
+        about, op, value, at, note = read_condition(text, at)
         warnings += note
         if value == ANY:
             found = [each for each in found if each.field != about.name]
@@ -99,7 +100,9 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-def _condition(text: str, start: int) -> tuple[Field, Op, Any, int, list[str]]:
+def read_condition(text: str, start: int) -> tuple[Field, Op, Any, int, list[str]]:
+    """The condition that begins at ``start``: field, operator, value, where it ends, notes. Raises
+    QueryError with ``details['column']``."""
     name = _NAME.match(text, start)
     if name is None:
         raise QueryError(
