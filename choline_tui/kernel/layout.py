@@ -16,7 +16,7 @@
         lease.json      written by home; its age is the file's mtime, on the remote's own clock
         spool/          jobs in: <job>.json, by atomic rename
         stop/           stop requests in: <job>.json, by atomic rename
-        jobs/<job>/     spec.json, status.json, setup.log, run.log
+        jobs/<job>/     spec.json, status.json, setup.log, run.log; tty: where its terminal is attached to
         guard/          deadline, env (0600: CONTAINER_ID, CONTAINER_API_KEY, VAST_URL), environ (the
                         container's variables), safe (may be destroyed), expired, guard.log, pid
 
@@ -26,6 +26,7 @@ A job's id is ``<run>-<attempt>``. Paths are relative to the remote user's home.
 __all__ = [
     "GUARD",
     "JOBS",
+    "LAUNCHER",
     "LEASE",
     "ROOT",
     "SPOOL",
@@ -45,6 +46,7 @@ SUPERVISOR = SYSTEM + "/supervisor.pyz"
 SPOOL = SYSTEM + "/spool"
 STOP = SYSTEM + "/stop"
 JOBS = SYSTEM + "/jobs"
+LAUNCHER = SYSTEM + "/run"
 LEASE = SYSTEM + "/lease.json"
 GUARD = SYSTEM + "/guard"
 

@@ -8,6 +8,8 @@ the *remote's* clock and are only compared with each other.
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional
 
+from choline_tui.kernel.text import plain
+
 __all__ = [
     "ENDED",
     "PROTOCOL",
@@ -48,8 +50,24 @@ def _maybe_number(data: Dict[str, Any], key: str) -> Optional[float]:
     return None if data.get(key) is None else _number(data, key)
 
 
-def _maybe_int(data: Dict[str, Any], key: str) -> Optional[int]:
+def _words(data: Dict[str, Any], key: str, limit: int = MAX_TEXT) -> str:
+    """Text for a person: it goes into events and onto the screen, so it is made inert where it comes in."""
+    return plain(_text(data, key, limit=limit))[:limit]
+
+
+def _count(data: Dict[str, Any], key: str) -> int:
+    """A number of bytes, say: never negative."""
+    value = _number(data, key)
+    if value < 0:
+        raise ValueError("%s is negative" % key)
+    return int(value)
+
+
+def _exit_status(data: Dict[str, Any], key: str) -> Optional[int]:
+    """As a shell gives it: 0 to 255."""
     value = _maybe_number(data, key)
+    if value is not None and (value != int(value) or not 0 <= value <= 255):
+        raise ValueError("%s is no exit status" % key)
     return None if value is None else int(value)
 
 
@@ -77,6 +95,9 @@ class JobSpec:
     log_max_bytes: int = 256 << 20
     results_max_bytes: int = 0
     """the job is stopped when results/ and keep/ grow past this; 0: no limit"""
+    tty: bool = False
+    """the command runs on a terminal of its own, to which people may attach; one that does not know this
+    field runs it without"""
     protocol: int = PROTOCOL
 
     def to_wire(self) -> Dict[str, Any]:
@@ -98,6 +119,7 @@ class JobSpec:
             time_limit_s=_number(d, "time_limit_s"),
             log_max_bytes=int(_number(d, "log_max_bytes", 256 << 20)),
             results_max_bytes=int(_number(d, "results_max_bytes")),
+            tty=d.get("tty") is True,
             protocol=int(_number(d, "protocol", PROTOCOL)),
         )
         for name in (spec.id, spec.run):
@@ -136,20 +158,23 @@ class JobStatus:
         if state not in JOB_STATES:
             raise ValueError("unknown job state")
         logs = _mapping(d.get("log_bytes", {}), "log_bytes")
-        return cls(
+        status = cls(
             id=_text(d, "id", limit=200),
             state=state,
-            reason=_text(d, "reason", limit=100),
-            exit_code=_maybe_int(d, "exit_code"),
-            setup_exit=_maybe_int(d, "setup_exit"),
+            reason=_words(d, "reason", limit=100),
+            exit_code=_exit_status(d, "exit_code"),
+            setup_exit=_exit_status(d, "setup_exit"),
             queued=_number(d, "queued"),
             started=_maybe_number(d, "started"),
             ended=_maybe_number(d, "ended"),
-            log_bytes={k: int(_number(logs, k)) for k in SOURCES if k in logs},
-            log_dropped=int(_number(d, "log_dropped")),
-            results_bytes=int(_number(d, "results_bytes")),
-            message=_text(d, "message"),
+            log_bytes={k: _count(logs, k) for k in SOURCES if k in logs},
+            log_dropped=_count(d, "log_dropped"),
+            results_bytes=_count(d, "results_bytes"),
+            message=_words(d, "message"),
         )
+        if status.state == ENDED and status.reason == "exited" and status.exit_code is None:
+            raise ValueError("the command ended without an exit status")
+        return status
 
 
 @dataclass
@@ -244,9 +269,9 @@ class RemoteStatus:
             raise ValueError("too many jobs")
         return cls(
             protocol=int(_number(d, "protocol")),
-            version=_text(d, "version", limit=100),
+            version=_words(d, "version", limit=100),
             pid=int(_number(d, "pid")),
-            disk_free_bytes=int(_number(d, "disk_free_bytes")),
+            disk_free_bytes=_count(d, "disk_free_bytes"),
             deadline_in_s=_maybe_number(d, "deadline_in_s"),
             lease_in_s=_maybe_number(d, "lease_in_s"),
             jobs={str(k)[:200]: JobStatus.from_wire(v) for k, v in jobs.items()},

@@ -11,10 +11,10 @@ from choline_tui.kernel import layout
 from choline_tui.kernel.nvidia_smi import QUERY
 from choline_tui.kernel.protocol import Lease
 
-__all__ = ["LAUNCHER", "MARK", "evidence", "marked", "prepare", "probe"]
+__all__ = ["EVIDENCE", "LAUNCHER", "MARK", "evidence", "marked", "prepare", "probe"]
 
 MARK = "choline:"
-LAUNCHER = f"{layout.SYSTEM}/run"
+LAUNCHER = layout.LAUNCHER
 """Starts the supervisor's program with the Python that was found; every verb goes through it."""
 
 _FIND_PYTHON = """\
@@ -30,7 +30,11 @@ if sys.version_info >= (3, 8): print("%d.%d.%d %s" % (sys.version_info[:3] + (sy
 done
 """
 
-_LIMIT = "L=; command -v timeout >/dev/null 2>&1 && L='timeout 20'\n"
+_LIMIT = (
+    "L=; command -v timeout >/dev/null 2>&1 && L='timeout 20'\n"
+    # some programs (a driver that hangs) do not end when they are asked to
+    "[ -n \"$L\" ] && timeout -k 1 5 true >/dev/null 2>&1 && L='timeout -k 5 20'\n"
+)
 
 _PROBE = """\
 cd || exit 3
@@ -105,6 +109,9 @@ _EVIDENCE = (
     ("guard.log", f"tail -c 60000 {layout.GUARD}/guard.log"),
     ("onstart", "tail -c 60000 /var/log/onstart.log"),
 )
+
+
+EVIDENCE = frozenset(name for name, _ in _EVIDENCE)
 
 
 def _fill(text: str, **values: str) -> str:

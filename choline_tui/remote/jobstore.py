@@ -8,6 +8,7 @@
     jobs/<job>/claim        made once, ever, before anything is started: a job is never started twice
     jobs/<job>/pgid         process group of what runs now; gone when nothing does
     jobs/<job>/status.json  how it stands
+    jobs/<job>/tty          socket of its terminal, if it has one
 """
 
 import os

@@ -9,10 +9,13 @@
     stop JOB --grace S --reason R prints JobStatus
     stream JOB --setup N --run N  frames until the job has ended and its logs are out
     manifest RUN [--only]         results with hashes; --only: of the NUL-separated paths on stdin
+    attach JOB --key N            this terminal joined to the job's own; N: control character that leaves
+    enter JOB [TEXT]              TEXT given to a shell, with the job's variables and directory; a shell
     version                       prints the version
 
-Every verb but ``version``, ``manifest`` and ``stream`` starts the supervisor when none runs. An error is
-one line of JSON, ``{"error": {"code", "message", "hint"}}``, and exit status 1.
+Every verb but ``version``, ``manifest``, ``stream``, ``attach`` and ``enter`` starts the supervisor when
+none runs. An error is one line of JSON, ``{"error": {"code", "message", "hint"}}``, and exit status 1; those
+of ``attach`` and ``enter``, whose output a person reads, are words on stderr, and exit status 255.
 """
 
 import argparse
@@ -36,6 +39,9 @@ __all__ = ["Remote", "main"]
 START_S = 15.0
 """How long a supervisor may take to come up (a loaded machine, a slow disk)."""
 MAX_INPUT = 8 << 20
+FOR_PEOPLE = ("attach", "enter")
+FAILED = 255
+"""As ssh itself when it fails: no exit status of a command that ran."""
 
 
 class Remote:
@@ -199,6 +205,11 @@ def _print(data: Any) -> None:
     sys.stdout.flush()
 
 
+def _complain(message: str, hint: str) -> int:
+    sys.stderr.write("choline: %s\n%s" % (message, hint and hint + "\n"))
+    return FAILED
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="supervisor.pyz", description=(__doc__ or "").split("\n")[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -218,6 +229,12 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("--setup", type=int, default=0)
     stream.add_argument("--run", type=int, default=0)
     verbs.add_parser("_job").add_argument("job")
+    attach = verbs.add_parser("attach")
+    attach.add_argument("job")
+    attach.add_argument("--key", type=int, choices=range(1, 32), default=28)
+    enter = verbs.add_parser("enter")
+    enter.add_argument("job")
+    enter.add_argument("text", nargs="?", default="")
     return parser
 
 
@@ -251,6 +268,14 @@ def _do(remote: Remote, args: argparse.Namespace) -> int:
         offsets = {"setup": max(0, args.setup), "run": max(0, args.run)}
         if not follow(remote.paths, remote.store, _name(args.job), offsets):
             raise NotFound("no job %s on this remote" % args.job)
+    elif verb == "attach":
+        from choline_tui.remote.attach import attach
+
+        return attach(remote.paths, remote.store, _name(args.job), args.key)
+    elif verb == "enter":
+        from choline_tui.remote.enter import enter
+
+        enter(remote.paths, remote.machine, remote.store, _name(args.job), args.text)
     elif verb == "manifest":
         from choline_tui.remote.listing import manifest
 
@@ -284,9 +309,13 @@ def main(version: str, argv: Optional[List[str]] = None) -> int:
     try:
         return _do(Remote(home, version), args)
     except CholineError as e:
+        if args.verb in FOR_PEOPLE:
+            return _complain(e.message, e.hint)
         _print({"error": {"code": e.code, "message": e.message, "hint": e.hint}})
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as e:
+        if args.verb in FOR_PEOPLE:
+            return _complain("on the remote: %s" % e, "")
         _print({"error": {"code": "RemoteError", "message": "on the remote: %s" % e, "hint": ""}})
     return 1

@@ -22,6 +22,7 @@ from choline_tui.remote.listing import tree_bytes
 from choline_tui.remote.machine import Machine
 from choline_tui.remote.paths import Paths
 from choline_tui.remote.processes import adopt_orphans, children_of, signal_all
+from choline_tui.remote.terminal import SOCKET, Terminal
 
 __all__ = ["Shim"]
 
@@ -30,6 +31,11 @@ LINGER_S = 5.0
 """What a command left running in its group gets at most between TERM and KILL once it has ended."""
 LONGEST_ARGUMENT = 100_000
 """Linux takes 131,072 bytes for one argument; longer commands go through a file."""
+
+
+def _term(name: str) -> str:
+    """What the command may expect of whoever attaches."""
+    return name if name not in ("", "dumb", "unknown") else "xterm-256color"
 
 
 class _Log:
@@ -83,6 +89,7 @@ class Shim:
         self._results_full = False
         self._why = ""
         self._pumps: Dict[int, _Log] = {}
+        self._terminal: Optional[Terminal] = None
         self._logs: List[_Log] = []
         self._keep_reserve()
         # handlers, not SIG_IGN: a command would inherit that signals are ignored
@@ -166,6 +173,9 @@ class Shim:
             pass
 
     def _close_logs(self) -> None:
+        if self._terminal is not None:
+            self._terminal.finish()
+            self._terminal = None
         for pipe, log in self._pumps.items():
             os.close(pipe)
             log.close()
@@ -225,16 +235,25 @@ class Shim:
         """
         log = _Log(self._paths.job(self._spec.id, source + ".log"), self._spec.log_max_bytes)
         self._logs.append(log)
-        read_end, write_end = os.pipe()
-        os.set_blocking(read_end, False)
-        self._pumps[read_end] = log
+        arguments = self._arguments(source, command)
+        if source == "run" and self._spec.tty:
+            self._terminal = self._open_terminal(log)
+        if self._terminal is not None:
+            write_end = stdin = self._terminal.slave
+            arguments = self._terminal.arguments(arguments)
+            env = dict(env, TERM=_term(self._spec.env.get("TERM") or env.get("TERM", "")))
+        else:
+            read_end, write_end = os.pipe()
+            os.set_blocking(read_end, False)
+            self._pumps[read_end] = log
+            stdin = subprocess.DEVNULL
         group_file = self._paths.job(self._spec.id, "pgid")
         try:
             child = subprocess.Popen(
-                self._arguments(source, command),
+                arguments,
                 cwd=self._paths.run(self._spec.run, "src"),
                 env=env,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=write_end,
                 stderr=write_end,
                 start_new_session=True,
@@ -256,6 +275,17 @@ class Shim:
             pass
         return child.returncode
 
+    def _open_terminal(self, log: _Log) -> Optional[Terminal]:
+        """None, and word of it, when this machine gives none: the job is done all the same."""
+        try:
+            terminal = Terminal(self._paths.job(self._spec.id, SOCKET), log.write)
+        except OSError as e:
+            self._status.message = "the command has no terminal: %s" % e
+            return None
+        if terminal.trouble:
+            self._status.message = "nobody can attach to its terminal: %s" % terminal.trouble
+        return terminal
+
     def _attend(self, group: int, *, last: bool) -> int:
         """Carry output and keep the limits until the command has ended; ``last``: all of the job too."""
         code: Optional[int] = None
@@ -263,11 +293,16 @@ class Shim:
         asked_at = 0.0
         next_look, next_save = 0.0, self._mono() + 5.0
         while True:
-            ready, _, _ = select.select([self._wake_r, *self._pumps], [], [], TICK_S)
+            terminal = self._terminal
+            reading = [] if terminal is None else terminal.reading()
+            writing = [] if terminal is None else terminal.writing()
+            ready, able, _ = select.select([self._wake_r, *self._pumps, *reading], writing, [], TICK_S)
             self._drain_wakeups()
             for pipe in ready:
-                if pipe != self._wake_r:
+                if pipe in self._pumps:
                     self._pump(pipe)
+            if terminal is not None:
+                terminal.serve(ready, able)
             code = self._reap(group, code)
             now = self._mono()
             if code is None and now >= next_look:
