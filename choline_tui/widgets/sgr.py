@@ -157,7 +157,7 @@ def style_of(look: Look) -> Style:
     return Style(
         color=_rich(front),
         bgcolor=_rich(back),
-        **{mark: True for mark in look.marks},  # type: ignore[arg-type]
+        **dict.fromkeys(look.marks, True),  # type: ignore[arg-type]
     )
 
 
