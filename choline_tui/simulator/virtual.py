@@ -30,8 +30,10 @@ class _JumpSelector(selectors.SelectSelector):
     loop: "VirtualLoop"
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout == 0:
+            return []  # something is ready: asking the system as well costs more than a turn of the loop
         ready = super().select(0)
-        if ready or timeout == 0:
+        if ready:
             return ready
         if timeout is None:
             raise Stuck("every task waits and no timer is set")
@@ -55,8 +57,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now += max(seconds, RESOLUTION)
 
     def next_timer(self) -> float:
-        """When (in the loop's time) the next timer is due; infinity without one. One that was cancelled
-        may still count, so it can be too early, never too late."""
+        """When (in the loop's time) something will run next: now when something is ready, else as the next
+        timer is due, infinity without one. A timer that was cancelled may still count: it can be too early,
+        never too late."""
+        if self._ready:  # type: ignore[attr-defined]
+            return self._now
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         return timers[0].when() if timers else math.inf
 
@@ -78,7 +83,7 @@ class VirtualClock:
         await asyncio.sleep(max(0.0, seconds))
 
     def next_timer(self) -> float:
-        """When, by ``monotonic``, the next timer is due; infinity without one."""
+        """When, by ``monotonic``, something will run next: ``VirtualLoop.next_timer``."""
         return self._loop.next_timer()
 
     def jump(self, seconds: float) -> None:

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from choline_tui.kernel.errors import NotFound, StoreError
 from choline_tui.model.run import Attempt, Event, Rental, RentalState, Run, RunState
@@ -15,19 +16,29 @@ from choline_tui.store.schema import VERSION, migrate
 
 __all__ = ["Store"]
 
+R = TypeVar("R", Run, Attempt, Rental)
+
+MAX_READ = 1000
+"""records that are kept as they were read"""
+
 
 class Store:
-    """Raises StoreError when the file cannot be opened, is damaged or is newer than this program."""
+    """Raises StoreError when the file cannot be opened, is damaged or is newer than this program.
 
-    def __init__(self, path: Path | str, *, readonly: bool = False) -> None:
+    ``durable=False`` waits for no disk: what was committed survives this process, not a power cut. It is
+    for rehearsals whose whole life is one process.
+    """
+
+    def __init__(self, path: Path | str, *, readonly: bool = False, durable: bool = True) -> None:
         self.path = str(path)
+        self._read: dict[tuple[type[Any], str], tuple[str, Any]] = {}
         try:
             if readonly:
                 self._db = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=10)
             else:
                 self._db = sqlite3.connect(self.path, isolation_level=None, timeout=10)
                 self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
                 self._db.execute("PRAGMA foreign_keys = ON")
                 migrate(self._db)
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -99,11 +110,23 @@ class Store:
 
     # ------------------------------------------------------------------------------------- reading
 
+    def _record(self, model: type[R], key: str, doc: str) -> R:
+        """A record from its document. Records are frozen: one whose document has not changed since it was
+        read is given again."""
+        known = self._read.get((model, key))
+        if known is not None and known[0] == doc:
+            return cast(R, known[1])
+        record = model.model_validate_json(doc)
+        if len(self._read) >= MAX_READ:
+            self._read.clear()
+        self._read[model, key] = (doc, record)
+        return record
+
     def run(self, run: str) -> Run:
         row = self._db.execute("SELECT doc FROM runs WHERE id = ?", (run,)).fetchone()
         if row is None:
             raise NotFound(f"there is no run {run!r}", hint="'choline status' lists the runs.")
-        return Run.model_validate_json(row[0])
+        return self._record(Run, run, row[0])
 
     def find_run(self, text: str) -> Run:
         """A run by id, by an unambiguous beginning of one, or by name (the newest of that name)."""
@@ -126,29 +149,29 @@ class Store:
         """Newest first."""
         where = "WHERE state != ?" if live else "WHERE ? IS NOT NULL"
         rows = self._db.execute(
-            f"SELECT doc FROM runs {where} ORDER BY created DESC, id LIMIT ?",  # noqa: S608
+            f"SELECT doc, id FROM runs {where} ORDER BY created DESC, id LIMIT ?",  # noqa: S608
             (RunState.ENDED, limit),
         )
-        return [Run.model_validate_json(r[0]) for r in rows]
+        return [self._record(Run, r[1], r[0]) for r in rows]
 
     def run_ids(self) -> set[str]:
         return {r[0] for r in self._db.execute("SELECT id FROM runs")}
 
     def attempts(self, run: str) -> list[Attempt]:
-        rows = self._db.execute("SELECT doc FROM attempts WHERE run = ? ORDER BY n", (run,))
-        return [Attempt.model_validate_json(r[0]) for r in rows]
+        rows = self._db.execute("SELECT doc, n FROM attempts WHERE run = ? ORDER BY n", (run,))
+        return [self._record(Attempt, f"{run} {r[1]}", r[0]) for r in rows]
 
     def attempt(self, run: str, n: int) -> Attempt:
         row = self._db.execute("SELECT doc FROM attempts WHERE run = ? AND n = ?", (run, n)).fetchone()
         if row is None:
             raise NotFound(f"run {run} has no attempt {n}")
-        return Attempt.model_validate_json(row[0])
+        return self._record(Attempt, f"{run} {n}", row[0])
 
     def rental(self, rental: str) -> Rental:
         row = self._db.execute("SELECT doc FROM rentals WHERE id = ?", (rental,)).fetchone()
         if row is None:
             raise NotFound(f"there is no rental {rental!r}", hint="'choline rentals' lists them.")
-        return Rental.model_validate_json(row[0])
+        return self._record(Rental, rental, row[0])
 
     def rentals(self, *, run: str | None = None, live: bool = False) -> list[Rental]:
         """In order of intent."""
@@ -160,16 +183,16 @@ class Store:
             where.append("state != ?")
             values.append(str(RentalState.GONE))
         clause = f"WHERE {' AND '.join(where)}" if where else ""
-        rows = self._db.execute(f"SELECT doc FROM rentals {clause}", values)  # noqa: S608
-        found = [Rental.model_validate_json(r[0]) for r in rows]
+        rows = self._db.execute(f"SELECT doc, id FROM rentals {clause}", values)  # noqa: S608
+        found = [self._record(Rental, r[1], r[0]) for r in rows]
         return sorted(found, key=lambda r: (r.intended, r.attempt))
 
     def rentals_labelled(self, labels: Iterable[str]) -> list[Rental]:
         rows = self._db.execute(
-            "SELECT doc FROM rentals WHERE label IN (SELECT value FROM json_each(?))",
+            "SELECT doc, id FROM rentals WHERE label IN (SELECT value FROM json_each(?))",
             (json.dumps(list(labels)),),
         )
-        return [Rental.model_validate_json(r[0]) for r in rows]
+        return [self._record(Rental, r[1], r[0]) for r in rows]
 
     def busy_runs(self) -> list[str]:
         """Ids of runs that need the engine: live, or with a rental that is not gone."""

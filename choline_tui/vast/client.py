@@ -5,6 +5,8 @@ Renting never is: one request, and whatever its answer does not say clearly is U
 method may raise BadKey, MissingScope, RateLimited, MarketDown and BadRequest; further ones are named.
 """
 
+import random
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -47,7 +49,8 @@ class VastClient:
     """``async with VastClient(key) as vast: ...``. ``key`` None: only searches and GPU names work.
 
     ``transport`` replaces the network, ``clock`` times pacing and backoff, ``paces`` the pace of each
-    endpoint (``pace.UNPACED`` for a rehearsal market). Raises ConfigError for a ``base_url`` that is none.
+    endpoint (``pace.UNPACED`` for a rehearsal market), ``jitter`` (0 to 1) spreads its retries. Raises
+    ConfigError for a ``base_url`` that is none.
     """
 
     def __init__(
@@ -59,12 +62,13 @@ class VastClient:
         clock: Clock | None = None,
         user_agent: str = f"choline/{__version__}",
         paces: dict[str, Pace] | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._key = key
         self._clock = clock or SystemClock()
         self._wire = Wire(base_url, key, transport, user_agent)
         self._calls = Calls(
-            self._wire, Pacer(self._clock, PACES if paces is None else paces), self._clock, key
+            self._wire, Pacer(self._clock, PACES if paces is None else paces), self._clock, key, jitter
         )
 
     async def __aenter__(self) -> Self:

@@ -71,7 +71,7 @@ def rarely(world: World) -> None:
 
 async def after(world: World, seconds: float) -> None:
     end = world.clock.monotonic() + seconds
-    await world.until(lambda: world.clock.monotonic() >= end, within=seconds + 60)
+    await world.reach(end)
 
 
 def gpu_hours(world: World) -> float:

@@ -1,5 +1,6 @@
 """Lives of runs in virtual time: the real engine, store and client on the rehearsal market."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -50,7 +51,7 @@ def test_stop_ends_the_command_brings_results_home_and_destroys(tmp_path: Path) 
         world.model = JobModel(duration_s=1e6, result_files={"a": b"1", "b": b"2"}, result_every_s=60)
         run = world.start()
         await world.until(lambda: world.run(run).state is RunState.RUNNING)
-        await world.until(lambda: world.clock.monotonic() >= 400)
+        await world.reach(400)
         world.stop(run)
         ended = await world.ended(run, within=600)
         assert ended.outcome is Outcome.STOPPED and ended.results_complete
@@ -65,7 +66,7 @@ def test_stop_ends_the_command_brings_results_home_and_destroys(tmp_path: Path) 
 def test_stop_at_any_time_leaves_nothing_billing(tmp_path: Path, at: float) -> None:
     async def story(world: World) -> None:
         run = world.start()
-        await world.until(lambda: world.clock.monotonic() >= at)
+        await world.reach(at)
         world.stop(run)
         ended = await world.ended(run, within=900)
         assert ended.outcome in (Outcome.STOPPED, Outcome.CANCELLED)
@@ -171,7 +172,7 @@ def test_a_listing_that_is_not_whole_is_unknown_never_none(tmp_path: Path, spoil
 
         world.market.after.append(lie)
         start = world.clock.monotonic()
-        await world.until(lambda: world.clock.monotonic() > start + 300)
+        await world.reach(start + 300)
         assert [r.state for r in world.store.rentals(run=run)] == [RentalState.UP], world.story()
         world.market.after.clear()
         assert (await world.ended(run)).outcome is Outcome.SUCCEEDED
@@ -363,3 +364,24 @@ def test_a_crash_at_any_moment_loses_nothing_and_does_nothing_twice(tmp_path: Pa
         assert len(world.backend.executions) == 1, world.story()
 
     live(tmp_path, story, seed=seed)
+
+
+def test_a_wait_sees_what_happens_between_two_timers(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        done: list[float] = []
+
+        async def later() -> None:
+            await asyncio.sleep(400.5)
+            done.append(world.clock.monotonic())
+
+        task = asyncio.create_task(later())
+        begun = world.clock.monotonic()
+        await world.until(lambda: bool(done), within=500)
+        assert world.clock.monotonic() - begun == 401
+        await world.reach(begun + 1000)
+        assert world.clock.monotonic() - begun == 1000
+        with pytest.raises(AssertionError, match="not within 50"):
+            await world.until(lambda: False, within=50)
+        await task
+
+    live(tmp_path, story)

@@ -55,6 +55,24 @@ def test_a_commit_is_all_or_nothing(store: Store) -> None:
     assert store.events() == []
 
 
+def test_a_reader_sees_every_later_change_of_a_record(store: Store) -> None:
+    reader = Store(store.path, readonly=True)
+    store.commit(a_run(), a_rental())
+    for state in (RunState.ACQUIRING, RunState.RUNNING):
+        store.commit(a_run().but(state=state), a_rental().but(trouble=str(state)))
+        for each in (store, reader):
+            assert each.run("abcdef").state is state and each.runs()[0].state is state
+            assert each.rental("abcdef-1").trouble == each.rentals()[0].trouble == str(state)
+    reader.close()
+
+
+def test_the_store_waits_for_the_disk_unless_told_otherwise(tmp_path: Path) -> None:
+    for more, level in (({}, 2), ({"durable": False}, 0)):
+        made = Store(tmp_path / "choline.db", **more)
+        assert made._db.execute("PRAGMA synchronous").fetchone()[0] == level
+        made.close()
+
+
 def test_the_event_log_is_append_only(store: Store) -> None:
     store.commit(event=Event(at=1, kind="note", text="x"))
     for change in ("UPDATE events SET text = 'y'", "DELETE FROM events"):

@@ -44,7 +44,7 @@ URL = "http://127.0.0.1:8070"
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7m8lFyJ0v1x3jGmQq0vE0p1V2b8sJv7i4s0w7V3rTq choline-test"
 
 PATIENCE = 60.0
-"""s after which a condition is looked at although nothing happened: it may ask what time it is"""
+"""s after which a condition is looked at although nothing happened"""
 
 Fault = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
@@ -63,7 +63,18 @@ class Line(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.dead:
             raise httpx.ConnectError("the engine is dead")
-        return await self.market.handle_async_request(request)
+        try:
+            answer = await self.market.handle_async_request(request)
+        except Exception as error:
+            self._hears(request, error)
+            raise
+        self._hears(request, answer)
+        return answer
+
+    def _hears(self, request: httpx.Request, answer: httpx.Response | Exception) -> None:
+        if not self.dead:
+            for hear in self.market.heard:
+                hear(request, answer)
 
 
 class Market(httpx.AsyncBaseTransport):
@@ -74,6 +85,8 @@ class Market(httpx.AsyncBaseTransport):
         self.sim = sim
         self.before: list[Fault] = []
         self.after: list[Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]]] = []
+        self.heard: list[Callable[[httpx.Request, httpx.Response | Exception], None]] = []
+        """told what reached an engine in the end, or why nothing did; must not raise"""
         self.calls: list[tuple[str, str]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -115,6 +128,7 @@ class World:
     ) -> None:
         """``market``: further options of ``Simulator``, such as ``faults``."""
         self.root = root
+        self.home = "testhome"
         self.clock = clock
         self.model = JobModel(
             duration_s=600.0,
@@ -163,12 +177,14 @@ class World:
 
     async def boot(self) -> Engine:
         """A fresh engine process on the same home."""
-        self.store = Store(self.root / "choline.db")
-        self.store.set_meta("home", "testhome")
+        self.store = Store(self.root / "choline.db", durable=False)
+        self.store.set_meta("home", self.home)
         for opened in self.on_boot:
             opened(self.store)
         line = self.line = Line(self.market)
-        self.client = VastClient(Secret("test-key"), base_url=URL, transport=line, clock=self.clock)
+        self.client = VastClient(
+            Secret("test-key"), base_url=URL, transport=line, clock=self.clock, jitter=self.rng.random
+        )
         await self.client.__aenter__()
 
         async def connect(rental: Rental, addresses: list[Address]) -> RemoteSession:
@@ -198,7 +214,7 @@ class World:
             hub=hub,
             files=RunFiles(self.root / "runs"),
             sessions=Sessions(place),
-            home="testhome",
+            home=self.home,
             items=items,
             timing=self.timing,
             crash_point=self._crash_point,
@@ -278,22 +294,28 @@ class World:
         return self.store.run(run)
 
     async def until(self, condition: Callable[[], bool], *, within: float = 86400.0, what: str = "") -> None:
-        """Virtual seconds; the engine restarts when it crashed on the way."""
-        deadline = self.clock.monotonic() + within
+        """Virtual seconds; the engine restarts when it crashed on the way. ``condition`` must not ask what
+        time it is (``reach`` waits for that): it is looked at when something may have happened."""
+        if not await self._watch(condition, self.clock.monotonic() + within):
+            raise AssertionError(f"not within {within:g} virtual seconds: {what}\n{self.story()}")
+
+    async def reach(self, when: float) -> None:
+        """Until the monotonic clock shows ``when``; the engine restarts when it crashed on the way."""
+        await self._watch(lambda: self.clock.monotonic() >= when, when)
+
+    async def _watch(self, condition: Callable[[], bool], deadline: float) -> bool:
         while True:
             if self.crashed.is_set():
                 self.crashed.clear()
                 await self.restart()
             if condition():
-                return
-            if self.clock.monotonic() > deadline:
-                raise AssertionError(f"not within {within:g} virtual seconds: {what}\n{self.story()}")
-            await asyncio.sleep(self._gap(deadline))
-
-    def _gap(self, deadline: float) -> float:
-        """Whole seconds until a condition is worth a look: nothing changes before the next timer."""
-        now = self.clock.monotonic()
-        return max(1.0, math.ceil(min(self.clock.next_timer(), deadline, now + PATIENCE) - now))
+                return True
+            now = self.clock.monotonic()
+            if now > deadline:
+                return False
+            # in whole seconds, until something runs that may change it
+            wait = math.ceil(min(self.clock.next_timer(), deadline, now + PATIENCE) - now)
+            await asyncio.sleep(max(1.0, wait))
 
     async def ended(self, run: str, *, within: float = 2 * 86400.0) -> Run:
         await self.until(lambda: not self.run(run).live, within=within, what=f"run {run} ended")
