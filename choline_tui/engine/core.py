@@ -213,13 +213,13 @@ class Engine:
         # in short naps: timers stand still while the computer sleeps, the wall clock does not
         nap = min(NAP, max(0.0, due - self.ctx.clock.time()))
         sleeper = asyncio.create_task(self.ctx.clock.sleep(nap))
-        waker = asyncio.create_task(wake.wait())
+        sleeper.add_done_callback(lambda _t: wake.set())
         try:
-            await asyncio.wait([sleeper, waker], return_when=asyncio.FIRST_COMPLETED)
+            await wake.wait()
         finally:
-            for task in (sleeper, waker):
-                task.cancel()
-            await asyncio.gather(sleeper, waker, return_exceptions=True)
+            if not sleeper.done():
+                sleeper.cancel()
+                await asyncio.gather(sleeper, return_exceptions=True)
 
     def _finished(self, run_id: str, lane: _Lane) -> None:
         """An action that raised did something nobody thought of: noted, and tried again later."""
