@@ -27,6 +27,9 @@ from choline_tui.simulator.wire import Lost, Refusal, Request, Response, json_re
 
 __all__ = ["Api"]
 
+MAX_FOUND = 1000
+"""paths whose route is remembered"""
+
 
 class Api:
     """``spend_limit``: $/h that a new account may not exceed; None: no limit. ``just_taken``: what was on
@@ -69,6 +72,7 @@ class Api:
             Schedule(desk, self._as_owner),
         ]
         self._routes = [route for area in areas for route in area.routes()]
+        self._found: dict[tuple[str, str], tuple[Route | None, bool]] = {}
 
     async def handle(self, request: Request) -> Response:
         """Answer a request; never raises for what a caller sent, but ``Lost`` for one that comes from an
@@ -88,7 +92,16 @@ class Api:
 
     def _find(self, request: Request) -> tuple[Route | None, bool]:
         """The route, and whether the path is one of another method's."""
-        path, method, known = "/" + request.path.strip("/"), request.method.upper(), False
+        asked = (request.method, request.path)
+        found = self._found.get(asked)
+        if found is None:
+            if len(self._found) >= MAX_FOUND:
+                self._found.clear()
+            found = self._found[asked] = self._search(*asked)
+        return found
+
+    def _search(self, method: str, path: str) -> tuple[Route | None, bool]:
+        path, method, known = "/" + path.strip("/"), method.upper(), False
         for route in self._routes:
             if route.pattern.fullmatch(path):
                 if route.method == method:

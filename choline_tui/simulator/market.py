@@ -9,6 +9,7 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from choline_tui.kernel.clock import Clock
@@ -44,6 +45,11 @@ class _State:
 
     rows: list[Row] = field(default_factory=list)
     until: float = math.inf
+
+
+@cache
+def _name_hash(model: str) -> int:
+    return mix(*model.encode())
 
 
 class Market:
@@ -296,7 +302,7 @@ class Market:
         epoch = self._epoch(machine, _PRICE, age, machine.price_period)
         host = 0.95 + 0.1 * uniform(self._salt, machine.index, _PRICE, epoch)
         start = epoch * machine.price_period
-        turn = uniform(self._salt, mix(*machine.model.name.encode()))
+        turn = uniform(self._salt, _name_hash(machine.model.name))
         # demand for a model goes up and down over days and weeks, for all its machines together
         model = 1 + 0.08 * math.sin(2 * math.pi * (start / (1.7 * DAY) + turn))
         model += 0.10 * math.sin(2 * math.pi * (start / (9 * DAY) + 3 * turn))

@@ -1,5 +1,7 @@
 """Chance that is a pure function of its arguments: the same market for the same seed, at any time asked."""
 
+from functools import lru_cache
+
 __all__ = ["mix", "uniform"]
 
 _MASK = (1 << 64) - 1
@@ -16,6 +18,7 @@ def mix(*parts: int) -> int:
     return x
 
 
+@lru_cache(maxsize=1 << 16)
 def uniform(*parts: int) -> float:
     """In [0, 1)."""
     return (mix(*parts) >> 11) / float(1 << 53)

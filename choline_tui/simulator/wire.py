@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -28,7 +29,7 @@ class Request:
     def params(self) -> dict[str, str]:
         if isinstance(self.query, Mapping):
             return dict(self.query)
-        return dict(parse_qsl(self.query.lstrip("?"), keep_blank_values=True, max_num_fields=200))
+        return dict(_pairs(self.query.lstrip("?")))
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; an empty body is an empty one. Raises ``Refusal`` (400)."""
@@ -100,6 +101,12 @@ def as_number(value: Any) -> float | None:
             return None
         return number if abs(number) < 1e300 else None
     return None
+
+
+@lru_cache(maxsize=64)
+def _pairs(query: str) -> tuple[tuple[str, str], ...]:
+    """The same few queries are asked again and again, and each looked into several times."""
+    return tuple(parse_qsl(query, keep_blank_values=True, max_num_fields=200))
 
 
 def _no_constant(name: str) -> Any:
