@@ -34,7 +34,13 @@ from choline_tui.ssh.transfer import download, upload
 
 __all__ = ["SshSession"]
 
-MAX_STATUS = 16 << 20
+MAX_STATUS = 4 << 20
+"""Bytes of an answer: ten thousand jobs. What is read is held some thirty times over for a moment."""
+MAX_NOISE = 1 << 20
+"""Bytes that a login shell may say before our program begins."""
+SMALL = 16 * 1024
+SMALL_AT_ONCE, SMALL_PER_S = 20_000, 100
+"""Pieces of a stream that carry less than ``SMALL`` bytes: the supervisor makes some 40 a second at most."""
 SILENCE_S = 3 * frames.BEAT_SECONDS
 HASHING_S = 1800.0
 """A remote may read a file of some 100 GB before it says its hash."""
@@ -113,7 +119,7 @@ class SshSession:
         done = await (await self._connection()).run("sh -s", input=snippets.probe(), timeout=90.0)
         told = snippets.marked(done.stdout)
         home = _last(told, "home")
-        if not home.startswith("/"):
+        if not home.startswith("/") or len(home) > 4096:
             raise RemoteError(f"The machine gives no shell: {_words(done.stderr or done.stdout)}")
         version, _, python = _last(told, "python").partition(" ")
         gpus, gpu_error, status = _cards(told.get("gpu", []))
@@ -123,7 +129,7 @@ class SshSession:
             found.installed = rest.split(" ")[-1]
         beat = _json(_last(told, "beat"))
         if isinstance(beat, dict):
-            found.running = plain(str(beat.get("version", "")))[:100]
+            found.running = _text(beat.get("version"))[:100]
             found.running_protocol = _whole(beat.get("protocol"))
             found.live = _whole(beat.get("live"))
         self._found = found
@@ -150,8 +156,9 @@ class SshSession:
         parts: dict[str, bytes] = {}
         for piece in done.stdout.split(b"\n" + boundary.encode() + b" ")[1:]:
             name, _, content = piece.partition(b"\n")
-            if name != b"end":
-                parts[plain(name)[:50]] = content
+            known = name.decode("utf-8", "replace")
+            if known in snippets.EVIDENCE:  # the machine knows the boundary and may make up others
+                parts[known] = content
         return parts
 
     # preparing
@@ -218,20 +225,24 @@ class SshSession:
             f"sh {snippets.LAUNCHER} stream {job} --setup {expected['setup']:d} --run {expected['run']:d}"
         )
         conn = await self._connection()
+        noise = _Noise()
         async with conn.process(command) as process:
+            patience = _Patience()
             while True:
                 line = await _next_line(process, SILENCE_S, Frame.MAX_LINE)
-                if not line.startswith(b"{"):
-                    if line:
-                        continue  # what a login shell says before our program is there
+                if not line:
                     code = await process.wait()
                     raise self._no_answer(code, process.stderr, SshDropped)
+                if noise.is_noise(line):
+                    continue
                 if line.startswith(b'{"error"'):
                     self._answer(1, line, b"")
                 try:
                     frame = frames.decode(line)
                 except ValueError as e:
                     raise RemoteError(f"The remote's log stream makes no sense: {e}.") from None
+                if len(frame.data) < SMALL:
+                    patience.one_more()
                 if frames.is_beat(frame):
                     continue
                 if frame.source:
@@ -288,9 +299,8 @@ class SshSession:
         manifest = await self._manifest(conn, run)
         differs = await asyncio.to_thread(verify.differing, base, manifest)
         if differs:
-            for path in differs:
-                verify.remove(base, path)
-            again = await self._download(conn, run, base, max_bytes, on_progress)
+            # what is here stays until something better has come whole: the list may be a lie
+            again = await self._download(conn, run, base, max_bytes, on_progress, differs)
             _add(total, again)
             fresh = await self._manifest(conn, run, only=differs)
             differs = await asyncio.to_thread(verify.differing, base, fresh)
@@ -298,16 +308,27 @@ class SshSession:
             names = [plain(os.fsdecode(path))[:200] for path in differs[:100]]
             raise TransferFailed(
                 f"{len(differs)} result file(s) did not arrive whole, the first is {names[0]}.",
-                hint="choline keeps the machine and tries again.",
+                hint=" ".join(["choline keeps the machine and tries again.", *total.skipped[:3]])[:600],
                 files=names,
             )
         return total
 
     async def _download(
-        self, conn: SshConnection, run: str, base: Path, max_bytes: int, on_progress: OnProgress | None
+        self,
+        conn: SshConnection,
+        run: str,
+        base: Path,
+        max_bytes: int,
+        on_progress: OnProgress | None,
+        again: Sequence[bytes] = (),
     ) -> Transfer:
+        """``again``: paths (``results/...``) to bring whatever their size and time say."""
         total = Transfer()
         for part in manifests.PARTS:
+            inside = f"{part}/".encode()
+            named = tuple(path[len(inside) :] for path in again if path.startswith(inside))
+            if again and not named:
+                continue
             done = await download(
                 conn,
                 f"{layout.run_dir(run)}/{part}",
@@ -315,6 +336,7 @@ class SshSession:
                 exclude=(manifests.PARTIAL,),
                 max_bytes=max(1, max_bytes - total.bytes) if max_bytes > 0 else 0,
                 on_progress=_after(total, on_progress),
+                again=named,
             )
             _add(total, done)
         return total
@@ -322,29 +344,35 @@ class SshSession:
     async def _manifest(
         self, conn: SshConnection, run: str, only: Sequence[bytes] | None = None
     ) -> dict[bytes, manifests.Entry]:
-        lines: list[bytes] = []
+        reader = manifests.Reader()
+        noise = _Noise()
         command = f"sh {snippets.LAUNCHER} manifest {run}" + (" --only" if only is not None else "")
         async with conn.process(command) as process:
             if only is not None:
                 process.write(b"\0".join(only))
             process.close_stdin()
-            while line := await _next_line(process, HASHING_S, 64 * 1024):
-                if line.startswith(b'{"error"'):
-                    self._answer(1, line, b"")
-                if line.startswith(b"{"):
-                    lines.append(line)
-                if len(lines) > manifests.MAX_FILES + 1:
-                    raise RemoteError("The remote's list of results does not end.")
-        try:
-            entries, cut = manifests.read(lines)
-        except ValueError as e:
-            raise TransferFailed(f"The remote's list of results cannot be used: {e}.") from None
-        if cut:
+            try:
+                while line := await _next_line(process, HASHING_S, Frame.MAX_LINE):
+                    if noise.is_noise(line):
+                        continue
+                    if line.startswith(b'{"error"'):
+                        self._answer(1, line, b"")
+                    if not reader.ended:
+                        reader.take(line)
+                reader.finish()
+            except ValueError as e:
+                raise TransferFailed(f"The remote's list of results cannot be used: {e}.") from None
+        if reader.cut:
             raise TransferFailed(
                 f"There are more than {manifests.MAX_FILES:,} result files.",
                 hint="Pack them into fewer files at the end of the run.",
             )
-        return entries
+        if reader.unread:
+            raise TransferFailed(
+                f"{reader.unread} result folder(s) cannot be read there, the first is {reader.first}.",
+                hint="Too deep, or no permission: what they hold is only on the machine, so it is kept.",
+            )
+        return reader.entries
 
     # talking to our program
 
@@ -356,12 +384,17 @@ class SshSession:
 
     def _answer(self, exit_status: int, stdout: bytes, stderr: bytes) -> Any:
         """The JSON in the last line that is any; raises the error it tells."""
-        for line in reversed(stdout.splitlines()):
+        tries = 20
+        for line in reversed(stdout.split(b"\n")):
             if not line.startswith(b"{"):
                 continue
             data = _json(line)
             if not isinstance(data, dict):
-                break
+                # what a shell says at its end, perhaps
+                tries -= 1
+                if not tries:
+                    break
+                continue
             error = data.get("error")
             if isinstance(error, dict):
                 raise _told(error)
@@ -377,8 +410,8 @@ class SshSession:
         return cls(f"The supervisor's program ended with {exit_status}: {words or 'no words'}")
 
     def _remote_status(self, data: Any) -> RemoteStatus:
-        protocol = data.get("protocol") if isinstance(data, dict) else None
-        if isinstance(protocol, int) and protocol != PROTOCOL:
+        protocol = _whole(data.get("protocol")) if isinstance(data, dict) else 0
+        if protocol and protocol != PROTOCOL:
             raise _mismatch(protocol)
         try:
             return RemoteStatus.from_wire(data)
@@ -393,6 +426,40 @@ class SshSession:
         if status.id != job:
             raise RemoteError("The remote speaks of another job.")
         return status
+
+
+class _Noise:
+    """What a login shell says beside our program: some of it is let pass, endless talk is not.
+
+    A line that is no JSON object is noise; one that begins like ours is so only before the first that is.
+    """
+
+    def __init__(self) -> None:
+        self._left = MAX_NOISE
+        self._begun = False
+
+    def is_noise(self, line: bytes) -> bool:
+        if line.startswith(b"{") and (self._begun or isinstance(_json(line), dict)):
+            self._begun = True
+            return False
+        self._left -= max(64, len(line))
+        if self._left < 0:
+            raise RemoteError("The remote talks without end instead of running our program.")
+        return True
+
+
+class _Patience:
+    """Bounds how often a stream may speak without saying much."""
+
+    def __init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._begun = self._clock()
+        self._count = 0
+
+    def one_more(self) -> None:
+        self._count += 1
+        if self._count > SMALL_AT_ONCE + SMALL_PER_S * (self._clock() - self._begun):
+            raise RemoteError("The remote's log stream makes no sense: it never stops repeating itself.")
 
 
 async def _next_line(process: RemoteProcess, seconds: float, limit: int) -> bytes:
@@ -420,6 +487,16 @@ def _json(text: str | bytes) -> Any:
         return None
 
 
+def _text(value: Any) -> str:
+    """Foreign text as inert text; '' for what is none (a deep list is not made into words)."""
+    return plain(value[:4096]) if isinstance(value, str) else ""
+
+
+def _digits(text: str, most: int = 15) -> int | None:
+    """A plain decimal number; other scripts' digits are digits for Python, too, and int() takes not all."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= most else None
+
+
 def _whole(value: Any) -> int:
     sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
     return int(value) if sound else 0
@@ -443,8 +520,9 @@ def _free(line: str) -> int:
     """Bytes free, from a line of ``df -Pk``: device, blocks, used, available, capacity, mount."""
     fields = line.split()
     for at in range(len(fields) - 1):
-        if fields[at + 1].endswith("%") and fields[at].isdigit():
-            return min(int(fields[at]) * 1024, 1 << 60)
+        blocks = _digits(fields[at])
+        if fields[at + 1].endswith("%") and blocks is not None:
+            return min(blocks * 1024, 1 << 60)
     return 0
 
 
@@ -465,7 +543,8 @@ def _told(error: Mapping[str, Any]) -> CholineError:
     """An error the remote told, as one of the few types it may tell."""
     code = error.get("code")
     cls = next((c for c in _ERRORS if c.__name__ == code), RemoteError)
-    return cls(plain(str(error.get("message", "")))[:300], hint=plain(str(error.get("hint", "")))[:300])
+    message = " ".join(_text(error.get("message")).split())[:300]
+    return cls(message or "The remote reports an error without words.", hint=_text(error.get("hint"))[:300])
 
 
 def _add(total: Transfer, done: Transfer) -> None:
@@ -501,4 +580,5 @@ def _market(told: str) -> bool | None:
 
     An answer with an HTTP error is an answer: curl ends with 0 then, wget with 8.
     """
-    return None if not told.isdigit() else int(told) in (0, 8)
+    status = _digits(told)
+    return None if status is None else status in (0, 8)

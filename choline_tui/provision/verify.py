@@ -8,7 +8,7 @@ from pathlib import Path
 
 from choline_tui.kernel.manifest import Entry
 
-__all__ = ["differing", "remove"]
+__all__ = ["differing"]
 
 
 def _open_inside(base: Path, path: bytes) -> int | None:
@@ -41,13 +41,3 @@ def _same(base: Path, entry: Entry) -> bool:
 def differing(base: Path, manifest: Mapping[bytes, Entry]) -> list[bytes]:
     """Paths of the manifest that ``base`` does not hold the same, sorted. Reads every file: for a thread."""
     return sorted(path for path, entry in manifest.items() if not _same(base, entry))
-
-
-def remove(base: Path, path: bytes) -> None:
-    """Remove one file below ``base``, so that a transfer does not take it for good by its time and size."""
-    parent = base
-    for part in path.split(b"/")[:-1]:
-        parent = parent / os.fsdecode(part)
-        if parent.is_symlink():
-            return
-    (base / os.fsdecode(path)).unlink(missing_ok=True)

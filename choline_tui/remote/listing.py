@@ -6,7 +6,7 @@ Links are never followed; only regular files count.
 import hashlib
 import os
 import stat
-from typing import Callable, Iterator, Optional, Sequence, Tuple
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 from choline_tui.kernel.manifest import MAX_FILES, PARTIAL, PARTS, Entry, encode, encode_end, safe_path
 from choline_tui.remote.paths import Paths
@@ -16,13 +16,22 @@ __all__ = ["manifest", "tree_bytes"]
 _PARTIAL = os.fsencode(PARTIAL)
 
 
-def _walk(top: bytes) -> Iterator[Tuple[bytes, os.stat_result]]:
-    """Regular files below ``top``, with bytes for names, in no order."""
+def _walk(top: bytes, unread: Optional[List[bytes]] = None) -> Iterator[Tuple[bytes, os.stat_result]]:
+    """Regular files below ``top``, with bytes for names, in no order.
+
+    Folders that cannot be looked into (no permission, a path longer than the system takes) go to
+    ``unread``: what they hold must not be missed in silence.
+    """
     folders = [top]
     while folders:
+        folder = folders.pop()
         try:
-            entries = list(os.scandir(folders.pop()))
+            entries = list(os.scandir(folder))
+        except FileNotFoundError:
+            continue
         except OSError:
+            if unread is not None:
+                unread.append(folder)
             continue
         for entry in entries:
             try:
@@ -67,11 +76,12 @@ def manifest(
     root = os.fsencode(paths.run(run))
     count = 0
     cut = False
+    unread = []  # type: List[bytes]
 
     def found() -> Iterator[Tuple[bytes, os.stat_result]]:
         if only is None:
             for part in PARTS:
-                yield from _walk(os.path.join(root, os.fsencode(part)))
+                yield from _walk(os.path.join(root, os.fsencode(part)), unread)
             return
         for name in only:
             path = os.path.join(root, name)
@@ -93,5 +103,6 @@ def manifest(
             break
         write(encode(Entry(path[len(root) + 1 :], info.st_size, info.st_mtime_ns, _digest(path))))
         count += 1
-    write(encode_end(count, cut))
+    first = unread[0][len(root) + 1 :] if unread else b""
+    write(encode_end(count, cut, len(unread), first))
     return count

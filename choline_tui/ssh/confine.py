@@ -6,20 +6,36 @@ and a link is made only when it cannot lead outside whatever other links there a
 
 # names are bytes here, which pathlib does not do
 
+import errno
 import os
+import secrets
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from choline_tui.ssh.listing import safe_name
 
-__all__ = ["Folder", "Refused", "link_stays_inside"]
+__all__ = ["Folder", "Refused", "cannot_be_named", "link_stays_inside"]
 
 MUNGED = b"/rsyncd-munged/"
 """what ``rsync --munge-links`` puts before a link's target, so that it leads nowhere"""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+_NOT_HERE = frozenset((errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP))
+
+
+def cannot_be_named(error: OSError) -> bool:
+    """Whether it is the name that this computer does not take (too long, not in its encoding)."""
+    return error.errno in _NOT_HERE
+
+
+def _temporary() -> bytes:
+    """A name that whoever sends the files cannot have known."""
+    return b".choline-" + secrets.token_hex(8).encode()
 
 
 class Refused(Exception):
@@ -47,7 +63,6 @@ class Folder:
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._count = 0
 
     def close(self) -> None:
         os.close(self._root)
@@ -87,9 +102,8 @@ class Folder:
     @contextmanager
     def file(self, name: bytes, *, mtime: int, executable: bool) -> Iterator[int]:
         """A descriptor to write to; the file appears under its name when the block ends well."""
-        self._count += 1
         with self._parent(name) as (parent, last):
-            temporary = b".choline-%d-%d" % (os.getpid(), self._count)
+            temporary = _temporary()
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             handle = os.open(temporary, flags, 0o777 if executable else 0o666, dir_fd=parent)
             try:
@@ -107,15 +121,57 @@ class Folder:
         """A symbolic link; ``Refused`` when it might lead outside."""
         if not link_stays_inside(name.count(b"/"), target):
             raise Refused("a link that leads out of the folder")
-        self._count += 1
         with self._parent(name) as (parent, last):
-            temporary = b".choline-%d-%d" % (os.getpid(), self._count)
+            temporary = _temporary()
             os.symlink(target, temporary, dir_fd=parent)
             try:
                 self._replace(parent, temporary, last)
             except BaseException:
                 os.unlink(temporary, dir_fd=parent)
                 raise
+
+    @contextmanager
+    def existing(self, name: bytes) -> Iterator[int]:
+        """A descriptor to read a file that is here from; ``Refused`` when there is no such file."""
+        *parents, last = name.split(b"/")
+        here = os.dup(self._root)
+        handle = -1
+        try:
+            if not safe_name(name):
+                raise Refused("leads out of the folder")
+            for part in parents:
+                below = os.open(part, _DIRECTORY, dir_fd=here)
+                os.close(here)
+                here = below
+            handle = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise Refused("not a plain file")
+            yield handle
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Refused("a second name of a file that is not here") from error
+        finally:
+            os.close(here)
+            if handle >= 0:
+                os.close(handle)
+
+    def folds_names(self) -> bool:
+        """Whether this disk takes two different names for one (capitals, accents), as seen by trying."""
+        probe = _temporary() + "-\u00c4".encode()
+        other = unicodedata.normalize("NFD", probe.decode()).encode()
+        os.close(
+            os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._root)
+        )
+        try:
+            return any(self._has(name) for name in (probe.decode().lower().encode(), other))
+        finally:
+            os.unlink(probe, dir_fd=self._root)
+
+    def _has(self, name: bytes) -> bool:
+        try:
+            os.lstat(name, dir_fd=self._root)
+        except OSError:
+            return False
+        return True
 
     @staticmethod
     def _replace(parent: int, temporary: bytes, last: bytes) -> None:

@@ -22,6 +22,8 @@ __all__ = ["Completed", "RemoteProcess", "SshConnection"]
 _CHUNK = 64 * 1024
 _STDERR_KEPT = 64 * 1024
 _CLOSE_SECONDS = 2.0
+_ENDLESS = 64 << 20
+"""bytes beyond what was asked for after which a command's output is taken to have no end"""
 _SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "ABRT": 6, "FPE": 8, "KILL": 9, "SEGV": 11}
 _SIGNALS |= {"PIPE": 13, "ALRM": 14, "TERM": 15, "USR1": 10, "USR2": 12}
 _ANNOUNCE = 'echo "choline-pid $$" >&2\n'
@@ -140,6 +142,9 @@ class RemoteProcess:
         await asyncio.wait([self._stderr_task])
 
     async def _receive(self, limit: int) -> bytes:
+        # what has arrived is given without waiting: one that sends as fast as it can must not keep the
+        # others from their turn
+        await asyncio.sleep(0)
         try:
             piece = await self._process.stdout.read(limit)
         except _LOST as error:
@@ -216,7 +221,8 @@ class SshConnection:
         """Run a shell command line to its end. ``timeout`` in s, ``max_output`` in bytes per stream.
 
         Output beyond the limit is read and dropped (``truncated``). Raises ``SshDropped`` when the
-        connection is lost and ``SshTimeout`` when the time is up; the command is then ended.
+        connection is lost, ``SshTimeout`` when the time is up and ``RemoteError`` when the output is
+        endless; the command is then ended.
         """
         try:
             async with asyncio.timeout(timeout), self.process(command) as process:
@@ -278,12 +284,17 @@ class SshConnection:
 
 async def _read_up_to(process: RemoteProcess, limit: int) -> tuple[bytes, bool]:
     kept = bytearray()
-    cut = False
+    dropped = 0
     while piece := await process.read():
         room = limit - len(kept)
         kept += piece[:room]
-        cut = cut or len(piece) > room
-    return bytes(kept), cut
+        dropped += max(0, len(piece) - room)
+        if dropped > _ENDLESS:
+            raise RemoteError(
+                "The remote's output has no end where a few words were asked for.",
+                hint="Its login shell may be broken; try another machine.",
+            )
+    return bytes(kept), dropped > 0
 
 
 def _exit_status(process: "asyncssh.SSHClientProcess[bytes]") -> int | None:

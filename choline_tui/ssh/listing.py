@@ -4,6 +4,7 @@
 # ruff: noqa: PTH118
 
 import asyncio
+import errno
 import os
 import re
 import shlex
@@ -13,14 +14,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 from choline_tui.kernel.errors import TransferFailed
-from choline_tui.ssh.connection import SshConnection, one_line
+from choline_tui.ssh.connection import RemoteProcess, SshConnection, one_line
 
-__all__ = ["Entry", "excluder", "local_entry", "local_listing", "remote_listing", "remote_path", "safe_name"]
+__all__ = [
+    "MAX_FILES",
+    "MAX_PATH",
+    "Entry",
+    "Listing",
+    "excluder",
+    "local_entry",
+    "local_listing",
+    "remote_listing",
+    "remote_path",
+    "safe_name",
+]
 
 PARTIAL = b".choline-partial"
 """directory in which rsync keeps the part of a file that has arrived"""
 
+MAX_FILES = 1_000_000
+"""Names in one listing; each takes some 300 bytes here."""
+MAX_PATH = 3000
+"""Bytes of a path below a directory; with what stands before it a system takes 4096."""
 _MAX_LISTING = 256 << 20
+_MAX_RECORD = 1 << 20
+_MAX_NOISE = 1 << 20
+_SILENCE_S = 300.0
 _MARK = b"choline-listing\0"
 
 # GNU find is quickest; python3 where it is another find
@@ -83,8 +102,10 @@ def local_listing(base: Path) -> dict[bytes, Entry]:
         here = waiting.pop()
         try:
             entries = os.scandir(os.path.join(root, here))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                continue
+            raise
         with entries:
             for item in entries:
                 if item.name == PARTIAL:
@@ -100,42 +121,100 @@ def local_listing(base: Path) -> dict[bytes, Entry]:
     return found
 
 
-async def remote_listing(conn: SshConnection, path: str) -> dict[bytes, Entry]:
+class Listing:
+    """Takes the remote's list in pieces, so that no more is held than what it is worth.
+
+    ``too_long``: at most a hundred of the names that no path here could hold.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.too_long: list[bytes] = []
+        self._rest = b""
+        self._size = 0
+
+    def feed(self, piece: bytes) -> None:
+        """``ValueError`` for what is no list, or for one that is too long."""
+        self._size += len(piece)
+        *records, self._rest = (self._rest + piece).split(b"\0")
+        for record in records:
+            self._take(record)
+        if len(self._rest) > _MAX_RECORD:
+            raise ValueError("it has a name that does not end")
+        if self._size > _MAX_LISTING or len(self.entries) > MAX_FILES:
+            raise ValueError(f"there are more than {MAX_FILES:,} names, or they are too long")
+
+    def finish(self) -> None:
+        """``ValueError`` when it was cut."""
+        if self._rest:
+            raise ValueError("it breaks off")
+
+    def _take(self, record: bytes) -> None:
+        match = _RECORD.fullmatch(record)
+        if match is None or _UNSAFE.search(match[5]):
+            raise ValueError("it holds what is no file's name")
+        kind, mode, size, mtime, name = match.groups()
+        if len(name) > MAX_PATH:
+            if len(self.too_long) < 100:
+                self.too_long.append(name[:MAX_PATH])
+        elif PARTIAL not in name or PARTIAL not in name.split(b"/"):
+            self.entries[name] = Entry(_LETTERS.get(kind, "x"), int(size), int(mtime), int(mode, 8))
+
+
+async def remote_listing(
+    conn: SshConnection, path: str, too_long: list[bytes] | None = None
+) -> dict[bytes, Entry]:
     """The same for a directory on the remote; empty when there is none. ``TransferFailed`` when the
-    remote has neither GNU find nor python3, or answers nonsense."""
+    remote has neither GNU find nor python3, answers nonsense, or has more than ``MAX_FILES`` names.
+
+    ``too_long`` gets beginnings of the names that are left out because no path here could hold them.
+    """
     command = _REMOTE.format(path=shlex.quote(remote_path(path)), program=shlex.quote(_PROGRAM))
-    done = await conn.run(command, timeout=600, max_output=_MAX_LISTING)
-    _, marked, listing = done.stdout.partition(_MARK)
-    if done.truncated or not marked or done.exit_status not in (0, 1):
+    listing = Listing()
+    noise = b""
+    marked = False
+    wrong = ""
+    async with conn.process(command) as process:
+        try:
+            while True:
+                async with asyncio.timeout(_SILENCE_S):
+                    piece = await process.read()
+                if not piece:
+                    break
+                if not marked:
+                    noise += piece
+                    before, mark, piece = noise.partition(_MARK)
+                    marked = bool(mark)
+                    if not marked and len(before) > _MAX_NOISE:
+                        break
+                if marked:
+                    listing.feed(piece)
+            status = await _end_of(process)
+            if marked and status in (0, 1):
+                listing.finish()
+            else:
+                wrong = one_line(process.stderr.decode("utf-8", "replace")) or "no answer"
+        except ValueError as error:
+            wrong = str(error)
+        except TimeoutError:
+            wrong = f"nothing comes for {_SILENCE_S:g} s"
+    if wrong:
         raise TransferFailed(
-            f"The files on {conn.address} cannot be listed: "
-            f"{one_line(done.stderr.decode('utf-8', 'replace')) or 'too many, or no answer'}.",
-            hint="The machine needs GNU find or python3.",
+            f"The files on {conn.address} cannot be listed: {wrong}.",
+            hint="The machine needs GNU find or python3; very many files are better packed into fewer.",
         )
-    found = await asyncio.to_thread(_parse, listing)
-    if found is None:
-        raise TransferFailed(f"{conn.address} sent a list of files that is none.")
-    return found
+    if too_long is not None:
+        too_long += listing.too_long
+    return listing.entries
+
+
+async def _end_of(process: RemoteProcess) -> int:
+    async with asyncio.timeout(_SILENCE_S):
+        return await process.wait()
 
 
 _LETTERS = {b"f": "f", b"d": "d", b"l": "l"}
-_RECORD = re.compile(rb"(.) ([0-7]{1,6}) (\d{1,18}) (-?\d{1,18})(?:\.\d+)? (.+)", re.DOTALL)
-
-
-def _parse(listing: bytes) -> dict[bytes, Entry] | None:
-    found: dict[bytes, Entry] = {}
-    for record in listing.split(b"\0"):
-        if not record:
-            continue
-        match = _RECORD.fullmatch(record)
-        if match is None:
-            return None
-        kind, mode, size, mtime, name = match.groups()
-        if _UNSAFE.search(name):
-            return None
-        if PARTIAL not in name or PARTIAL not in name.split(b"/"):
-            found[name] = Entry(_LETTERS.get(kind, "x"), int(size), int(mtime), int(mode, 8))
-    return found
+_RECORD = re.compile(rb"(.) ([0-7]{1,6}) (\d{1,18}) (-?\d{1,18})(?:\.\d{1,20})? (.+)", re.DOTALL)
 
 
 def safe_name(name: bytes) -> bool:

@@ -24,6 +24,8 @@ __all__ = ["VANISHED", "RsyncUnusable", "rsync_here", "run_rsync"]
 
 VANISHED = 24
 """rsync's exit status when files were gone before they could be sent (rsync(1), EXIT VALUES)"""
+SILENCE_S = 600
+"""rsync gives up when nothing goes over the line for so long: a machine that stands still bills on"""
 _PARTIAL_ERROR = 23
 _PROTOCOL = (1, 2, 4, 127)
 """the two rsyncs do not understand each other, or something at login writes into the stream"""
@@ -96,6 +98,7 @@ async def run_rsync(
         "-ii",
         "--outbuf=L",
         "--no-human-readable",
+        f"--timeout={SILENCE_S}",
         f"--rsh={shell}",
         *options,
     ]

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from choline_tui.kernel.errors import TransferFailed
-from choline_tui.ssh.confine import Folder, Refused
+from choline_tui.kernel.errors import SshDropped, TransferFailed
+from choline_tui.ssh.confine import Folder, Refused, cannot_be_named
 from choline_tui.ssh.connection import RemoteProcess, SshConnection, one_line
 from choline_tui.ssh.listing import remote_path
 from choline_tui.ssh.progress import Meter
@@ -30,6 +30,8 @@ _BLOCK = 256 * 1024
 _BLOCKS = 16
 _MAX_HEADER = 1 << 20
 _MARK = b"choline-tar\n"
+_SILENCE_S = 600.0
+"""a machine that stands still for so long is not waited for: it bills on"""
 
 
 class _Stopped(Exception):
@@ -79,14 +81,20 @@ class _Pipe:
 
 
 class _BoundedInfo(tarfile.TarInfo):
-    """Refuses headers that tarfile would otherwise read whole into memory."""
+    """Refuses headers that tarfile would otherwise read whole into memory, or keep for good."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         kinds = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+        if self.type in (tarfile.XGLTYPE, tarfile.GNUTYPE_SPARSE):
+            # no tar we ask writes them; maps of holes and headers for all files grow without bound
+            raise tarfile.ReadError("it has a kind of header that was not asked for")
         long = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
         if self.type in (*kinds, *long) and self.size > _MAX_HEADER:
             raise tarfile.ReadError("a header is too large")
         return super()._proc_member(archive)  # type: ignore[misc, no-any-return]
+
+    def _proc_gnusparse_10(self, *_: Any) -> None:
+        raise tarfile.ReadError("it has a map of holes that was not asked for")
 
 
 async def send(
@@ -104,9 +112,7 @@ async def send(
         try:
             pump = asyncio.ensure_future(_pump_out(pipe, process, writer, meter))
             try:
-                while await process.read():
-                    pass
-                status = await process.wait()
+                status = await _its_end(process, meter)
             finally:
                 pipe.stop()
                 pump.cancel()
@@ -119,6 +125,21 @@ async def send(
         finally:
             pipe.stop()
             await asyncio.wait([writer])
+
+
+async def _its_end(process: RemoteProcess, meter: Meter) -> int:
+    """The exit status of the remote's tar, which must take bytes until then."""
+    moved = -1
+    while True:
+        try:
+            async with asyncio.timeout(_SILENCE_S):
+                while await process.read():
+                    pass
+                return await process.wait()
+        except TimeoutError:
+            if meter.moved == moved:
+                raise SshDropped(f"The remote has taken nothing for {_SILENCE_S:g} s.") from None
+            moved = meter.moved
 
 
 async def _pump_out(pipe: _Pipe, process: RemoteProcess, writer: "asyncio.Future[Any]", meter: Meter) -> None:
@@ -195,9 +216,20 @@ class _Exactly:
 
 
 async def receive(
-    conn: SshConnection, src: str, folder: Folder, names: Sequence[bytes], meter: Meter, max_bytes: int
+    conn: SshConnection,
+    src: str,
+    folder: Folder,
+    names: Sequence[bytes],
+    meter: Meter,
+    max_bytes: int,
+    expected: int = 0,
 ) -> tuple[int, int, list[str]]:
-    """Fetch ``names`` under ``src`` into ``folder``: bytes, files, and what was refused."""
+    """Fetch ``names`` under ``src`` into ``folder``: bytes, files, and what was refused.
+
+    ``max_bytes`` > 0: of content. ``expected``: bytes of content that the remote has named; an archive
+    much larger than that is not read to its end.
+    """
+    most = 2 * expected + _BLOCK * len(names) // 32 + (64 << 20)
     pipe = _Pipe()
     command = (
         f"cd -- {shlex.quote(remote_path(src))} && printf 'choline-tar\\n' && "
@@ -211,25 +243,37 @@ async def receive(
         try:
             # a login script may have written something before
             for _ in range(1000):
-                line = await process.readline()
+                async with asyncio.timeout(_SILENCE_S):
+                    line = await process.readline()
                 if line.endswith(_MARK) or not line:
                     break
-            while not reader.done() and (block := await process.read(_BLOCK)):
+            came = 0
+            while not reader.done():
+                async with asyncio.timeout(_SILENCE_S):
+                    block = await process.read(_BLOCK)
+                if not block:
+                    break
+                came += len(block)
+                if came > most:
+                    raise TransferFailed("The remote sends much more than it has listed.")
                 await asyncio.to_thread(_put_unless_done, pipe, block)
                 meter.tell()
             if not reader.done():
                 await asyncio.to_thread(_put_unless_done, pipe, b"")
             got, count, skipped, missing = await reader
             # what follows the archive's end is padding; more than that is not waited for
-            for _ in range(100):
-                if not await process.read(_BLOCK):
-                    break
-            status = await process.wait()
+            async with asyncio.timeout(_SILENCE_S):
+                for _ in range(100):
+                    if not await process.read(_BLOCK):
+                        break
+                status = await process.wait()
             # files that went away meanwhile make GNU tar end with 1 or 2; everything else is a failure
             if missing and not (status in (1, 2) and b"No such file" in process.stderr):
                 raise _refused(conn, process, status)
             skipped += [f"{printable(name)}: gone" for name in missing[:1000]]
             return got, count, skipped
+        except TimeoutError:
+            raise SshDropped(f"The remote has sent nothing for {_SILENCE_S:g} s.") from None
         finally:
             pipe.stop()
             feeder.cancel()
@@ -276,6 +320,12 @@ def _read_archive(
                         folder.directory(name)
                     elif info.issym():
                         folder.link(name, os.fsencode(info.linkname))
+                    elif info.islnk():
+                        # a second name of a file that has come in this archive: here it is a file
+                        size = _second_name(info, folder, name, wanted, max_bytes - got if max_bytes else 0)
+                        got, count = got + size, count + 1
+                        meter.bytes_done += size
+                        meter.files_done += 1
                     elif not info.isreg() or info.issparse():
                         raise Refused("not a plain file")
                     else:
@@ -290,7 +340,12 @@ def _read_archive(
                 except Refused as error:
                     if len(skipped) < 1000:
                         skipped.append(f"{printable(name)}: {error}")
-    except (tarfile.TarError, EOFError, ValueError) as error:
+                except OSError as error:
+                    if not cannot_be_named(error):
+                        raise
+                    if len(skipped) < 1000:
+                        skipped.append(f"{printable(name)}: {error.strerror}")
+    except (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise TransferFailed(
             f"The remote's archive is damaged: {one_line(str(error))}.",
             hint="Repeat it; the machine needs GNU tar, or rsync.",
@@ -318,6 +373,26 @@ def _extract(
             left -= len(piece)
             meter.bytes_done += len(piece)
             meter.moved += len(piece)
+
+
+def _second_name(info: tarfile.TarInfo, folder: Folder, name: bytes, wanted: set[bytes], room: int) -> int:
+    first = os.fsencode(info.linkname)
+    first = first[2:] if first.startswith(b"./") else first
+    if first not in wanted or first == name:
+        raise Refused("a second name of a file that was not asked for")
+    with folder.existing(first) as source:
+        found = os.fstat(source)
+        if room and found.st_size > room:
+            raise TransferFailed(
+                "The remote sends more than allowed.", hint="Raise the limit, or fetch less."
+            )
+        executable = bool(found.st_mode & 0o100)
+        with folder.file(name, mtime=int(found.st_mtime), executable=executable) as handle:
+            while piece := os.read(source, _BLOCK):
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(handle, view) :]
+    return found.st_size
 
 
 def printable(name: bytes) -> str:

@@ -6,9 +6,12 @@ leads out; such names are in ``Transfer.skipped``.
 """
 
 import asyncio
+import os
+import re
 import shlex
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+import unicodedata
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +21,7 @@ from choline_tui.ssh import tarstream
 from choline_tui.ssh.confine import Folder
 from choline_tui.ssh.connection import SshConnection, one_line
 from choline_tui.ssh.listing import (
+    MAX_FILES,
     Entry,
     excluder,
     local_entry,
@@ -35,7 +39,8 @@ __all__ = ["Method", "download", "upload"]
 
 Method = Literal["auto", "rsync", "tar"]
 
-_MAX_FILES = 2_000_000
+KEPT_FREE = 32 << 20
+"""bytes of this computer's disk that results never take"""
 _UP = ("-rlpt", "--no-devices", "--no-specials", "--force")
 # permissions as our umask says, never set-uid; links disarmed until they have been looked at
 _DOWN = ("-rltE", "--no-devices", "--no-specials", "--munge-links", "--chmod=Du+rwx,Fu+rw")
@@ -99,19 +104,27 @@ async def download(
     max_bytes: int = 0,
     on_progress: OnProgress | None = None,
     method: Method = "auto",
+    again: Collection[bytes] = (),
 ) -> Transfer:
     """Bring what is under ``src`` (relative to the remote's home) into the folder ``dest``.
 
     ``exclude``: see ``listing.excluder``. Nothing is deleted here. ``max_bytes`` > 0: ``TransferFailed``
-    when there is more, and enforced against a remote that lies about it. Raises as ``upload`` does.
-    A directory that is not there counts as an empty one.
+    when there is more, and enforced against a remote that lies about it; so is the room on this
+    computer's disk. ``again``: names to bring, and no others, whatever their size and time say. Raises as
+    ``upload`` does. A directory that is not there counts as an empty one.
     """
     meter = Meter(on_progress)
+    too_long: list[bytes] = []
     there, use_rsync, here = await together(
-        remote_listing(conn, src), _prepare(conn, None, method), asyncio.to_thread(local_listing, dest)
+        remote_listing(conn, src, too_long),
+        _prepare(conn, None, method),
+        asyncio.to_thread(local_listing, dest),
     )
     excluded = excluder(exclude)
     wanted = {name: entry for name, entry in there.items() if not excluded(name)}
+    if again:
+        wanted = {name: wanted[name] for name in again if name in wanted}
+        here = {}
     plain = [entry for entry in wanted.values() if entry.kind == "f"]
     meter.bytes_total, meter.files_total = sum(entry.size for entry in plain), len(plain)
     if max_bytes and meter.bytes_total > max_bytes:
@@ -119,22 +132,27 @@ async def download(
             f"There are {meter.bytes_total} bytes to fetch, more than the {max_bytes} allowed.",
             hint="Raise the limit, or leave something out.",
         )
-    if len(wanted) > _MAX_FILES:
-        raise TransferFailed(f"There are more than {_MAX_FILES} files to fetch.", hint="Pack them first.")
-    skipped = [f"{printable(n)}: not a file" for n, entry in wanted.items() if entry.kind == "x"][:1000]
+    skipped = [f"{printable(n)}: not a file" for n, entry in wanted.items() if entry.kind == "x"]
+    skipped += [f"{printable(name[:200])}...: its path is too long for this computer" for name in too_long]
+    del skipped[1000:]
     folder = Folder(dest)
     try:
+        needed = {n for n, e in wanted.items() if e.kind in "fdl" and _differs(e, here.get(n))}
+        room = _room(dest, sum(wanted[name].size for name in needed if wanted[name].kind == "f"))
+        skipped += await asyncio.to_thread(_one_here, folder, wanted)
         if not wanted:
             return _done(meter, 0, 0, "none", skipped)
         if use_rsync:
-            if not any(
-                _differs(entry, here.get(name)) or _runs(entry) != _runs(here[name])
-                for name, entry in wanted.items()
-                if entry.kind != "x"
+            if not needed and not any(
+                entry.kind != "x" and _runs(entry) != _runs(here[name]) for name, entry in wanted.items()
             ):
                 return _done(meter, 0, 0, "rsync", skipped)
             try:
-                size, count = await _rsync_down(conn, src, dest, folder, exclude, max_bytes, meter)
+                leave = [*(_excluding(pattern) for pattern in exclude), *_excluded_tops(too_long)]
+                names = sorted(wanted) if again else None
+                size, count = await _rsync_down(
+                    conn, src, dest, folder, leave, names, max_bytes=max_bytes, room=room, meter=meter
+                )
                 removed = await asyncio.to_thread(folder.mend_links)
                 skipped += [f"{printable(name)}: a link that leads out of the folder" for name in removed]
                 return _done(meter, size, count, "rsync", skipped)
@@ -144,15 +162,71 @@ async def download(
                 # no link that was disarmed on the way is left lying
                 await asyncio.shield(asyncio.to_thread(folder.mend_links))
                 raise
-        here = await asyncio.to_thread(local_listing, dest)
-        needed = [n for n, e in wanted.items() if e.kind in "fdl" and _differs(e, here.get(n))]
-        _count_present(meter, wanted, set(wanted) - set(needed))
-        if not needed:
+        if not again:
+            here = await asyncio.to_thread(local_listing, dest)
+        names = [n for n, e in wanted.items() if e.kind in "fdl" and _differs(e, here.get(n))]
+        _count_present(meter, wanted, set(wanted) - set(names))
+        if not names:
             return _done(meter, 0, 0, "tar", skipped)
-        size, count, refused = await tarstream.receive(conn, src, folder, needed, meter, max_bytes)
+        size, count, refused = await tarstream.receive(
+            conn, src, folder, names, meter, _least(max_bytes, room), meter.bytes_total
+        )
         return _done(meter, size, count, "tar", skipped + refused)
     finally:
         folder.close()
+
+
+def _least(max_bytes: int, room: int) -> int:
+    """``max_bytes`` 0 is no limit."""
+    return min(max_bytes, room) if max_bytes else room
+
+
+def _room(dest: Path, needed: int) -> int:
+    """Bytes that may be written below ``dest``. ``TransferFailed`` when more are needed."""
+    free = shutil.disk_usage(dest).free
+    room = free - KEPT_FREE
+    if needed > max(0, room):
+        raise TransferFailed(
+            f"There are {needed} bytes to fetch, and {free} are free in {dest}.",
+            hint="Make room there; choline tries again.",
+        )
+    return max(1, room)
+
+
+def _one_here(folder: Folder, names: Collection[bytes]) -> list[str]:
+    """What to say of names that are several there and would be one on this computer's disk."""
+    seen: dict[str, bytes] = {}
+    doubles: list[tuple[bytes, bytes]] = []
+    for name in names:
+        folded = unicodedata.normalize("NFD", name.decode("utf-8", "backslashreplace")).casefold()
+        other = seen.setdefault(folded, name)
+        if other != name and len(doubles) < 100:
+            doubles.append((name, other))
+    if not doubles or not folder.folds_names():
+        return []
+    return [
+        f"{printable(name)}: the same name as {printable(other)} on this computer's disk"
+        for name, other in doubles
+    ]
+
+
+def _excluding(pattern: str) -> str:
+    bare = pattern.strip("/")
+    anchored = "/" in bare or pattern.startswith("/")
+    return f"--exclude={'/' if anchored else ''}{bare}"
+
+
+def _excluded_tops(names: Sequence[bytes]) -> list[str]:
+    """Options that keep rsync from going down to names that are too long."""
+    tops = set()
+    for name in names:
+        # MAX_PATH bytes of each are known: the part that was cut off is left out with all below it
+        top = name.rpartition(b"/")[0] or name
+        text = os.fsdecode(top)
+        if any(c in text for c in "*?["):
+            text = re.sub(r"([*?\[\\])", r"\\\1", text)
+        tops.add(f"--exclude=/{text}/")
+    return sorted(tops)
 
 
 def _local_plan(
@@ -224,25 +298,26 @@ async def _rsync_down(
     src: str,
     dest: Path,
     folder: Folder,
-    exclude: Sequence[str],
+    leave: Sequence[str],
+    names: Sequence[bytes] | None,
+    *,
     max_bytes: int,
+    room: int,
     meter: Meter,
 ) -> tuple[int, int]:
-    options = list(_DOWN)
-    for pattern in exclude:
-        bare = pattern.strip("/")
-        anchored = "/" in bare or pattern.startswith("/")
-        options.append(f"--exclude={'/' if anchored else ''}{bare}")
-    before, _ = await asyncio.to_thread(folder.usage)
-    free = shutil.disk_usage(dest).free
+    """``leave``: options that leave something out. ``names``: bring these, and whatever they look like."""
+    options = [*_DOWN, *leave]
+    if names is not None:
+        options += ["--ignore-times", "--ignore-missing-args", "--no-recursive"]
+    before, there = await asyncio.to_thread(folder.usage)
 
     def watch() -> str:
         size, count = folder.usage()
         if max_bytes and size > before + max_bytes:
             return f"The remote sends more than the {max_bytes} bytes allowed."
-        if size - before > max(meter.bytes_total, 1 << 30) * 2 and size - before > free:
-            return "The remote sends more than it has, and more than fits here."
-        return "The remote sends too many files." if count > 2 * _MAX_FILES else ""
+        if size > before + room or shutil.disk_usage(dest).free < KEPT_FREE // 2:
+            return "The remote sends more than it has listed, and more than fits on this computer's disk."
+        return "The remote sends too many files." if count > there + 2 * MAX_FILES else ""
 
     async def attempt() -> tuple[int, int, int]:
         return await run_rsync(
@@ -251,9 +326,9 @@ async def _rsync_down(
             base=dest,
             remote=src,
             upload=False,
-            files=None,
+            files=names,
             meter=meter,
-            max_file=max_bytes,
+            max_file=_least(max_bytes, room),
             watch=watch,
         )
 
