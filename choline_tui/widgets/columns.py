@@ -12,8 +12,8 @@ __all__ = ["GUTTER", "Column", "Layout", "Placed", "arrange", "fit", "inert"]
 
 T = TypeVar("T")
 
-GUTTER = 2
-"""cells before the first column: the cursor's sign and the mark's"""
+GUTTER = 3
+"""cells before the first column: the cursor's sign, the mark's, a blank"""
 
 
 @dataclass(frozen=True, slots=True)

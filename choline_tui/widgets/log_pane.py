@@ -569,7 +569,7 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
         return self._strip(text[start : start + taken], source, True, start, -1)
 
     def _text(self, line: str, number: int) -> Text:
-        text = Text(style=self._style("base"), end="")
+        text = Text(end="")
         for piece, look in pieces(line):
             text.append(piece, style_of(look))
         if self._pattern is not None:
@@ -604,7 +604,8 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _strip(self, text: Text, source: int, begins: bool, start: int, row: int) -> Strip:
         base = self._style("base")
-        strip = Strip(text.render(self.app.console))
+        # rendering leaves a text without spans without its own style
+        strip = Strip(text.render(self.app.console)).apply_style(base)
         room = self._text_width
         if row >= 0:
             strip = strip.apply_offsets(0, row)

@@ -659,9 +659,9 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         if marked:
             segments.append(Segment(text, style))
             segments.append(Segment(self._sign("mark"), under + self._style("mark") if coloured else under))
-            text = ""
+            text = " "
         else:
-            text += " "
+            text += "  "
         gap = " " * self._layout.gap
         cut = self._sign("cut")
         for placed in self._layout.columns:
