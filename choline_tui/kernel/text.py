@@ -9,6 +9,7 @@ progress bar's last state is what remains.
 
 import codecs
 import re
+import unicodedata
 from typing import List, Union
 
 __all__ = ["CUT", "MAX_LINE", "PlainLines", "plain"]
@@ -32,8 +33,8 @@ _INVISIBLE = (
 )
 _HIDDEN = re.compile("[%s]" % _INVISIBLE)
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
-_MARKS = re.compile("(%s{4})%s+" % (_MARK, _MARK))
+MAX_MARKS = 4
+_MAY_BE_MARKS = re.compile("[\u0300-\U000effff]{%d,}" % (MAX_MARKS + 1))
 _SUSPECT = re.compile(r"[^\n\t\x20-\x7e]")
 
 
@@ -44,6 +45,23 @@ def _picture(match: "re.Match[str]") -> str:
     if code == 0x7F:
         return "\u2421"
     return " " if code in (0x85, 0x2028, 0x2029) else "\ufffd"
+
+
+def _unstacked(match: "re.Match[str]") -> str:
+    """Without the marks beyond the fourth on one character: those of any script, and the Korean vowels
+    and finals that take no room of their own."""
+    out: List[str] = []
+    marks = 0
+    for char in match.group():
+        mark = (
+            unicodedata.category(char)[0] == "M"
+            or "\u1160" <= char <= "\u11ff"
+            or "\ud7b0" <= char <= "\ud7ff"
+        )
+        marks = marks + 1 if mark else 0
+        if marks <= MAX_MARKS:
+            out.append(char)
+    return "".join(out)
 
 
 def _erase(line: str) -> str:
@@ -68,7 +86,7 @@ def _line(raw: str) -> str:
     if "\b" in text:
         text = _erase(text)
     text = _CONTROL.sub(_picture, _HIDDEN.sub("", text))
-    return _MARKS.sub(r"\1", text)
+    return _MAY_BE_MARKS.sub(_unstacked, text)
 
 
 def plain(data: Union[bytes, str]) -> str:

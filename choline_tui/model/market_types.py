@@ -5,10 +5,13 @@ is it taken apart: a field of a wrong type or size becomes None (unknown), a row
 known by is left out and counted. Nothing the market sends can raise anything but our own errors.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
 
 from choline_tui.kernel.text import plain
 
@@ -21,6 +24,7 @@ __all__ = [
     "Num",
     "RentalType",
     "Text",
+    "foreign_json",
     "one_line",
     "salvage",
 ]
@@ -62,6 +66,33 @@ def salvage(model: type[T], row: object, *, vital: frozenset[str] = frozenset({"
                     return None
                 data.pop(name, None)
     return None
+
+
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < 100 else float("inf")
+
+
+def foreign_json(raw: bytes) -> Any:
+    """What ``raw`` says. Raises ValueError when it is no JSON.
+
+    Texts of other people travel in the market's answers: a stray byte, half a surrogate pair, a control
+    character or a number without end in one of them spoils that text, not the whole answer.
+    """
+    try:
+        return from_json(raw)
+    except ValueError:
+        text = raw.decode("utf-8", "replace")
+    text = _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
+    try:
+        return json.loads(text, strict=False, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("too deep") from None
 
 
 def one_line(text: object, limit: int = 300) -> str:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from choline_tui.kernel.errors import MarketDown
 from choline_tui.model.conditions import Query
-from choline_tui.model.market_types import Count, Foreign, Id, Num, RentalType, Text, salvage
+from choline_tui.model.market_types import Count, Foreign, Id, Num, RentalType, Text, foreign_json, salvage
 
 __all__ = ["HOURS_PER_MONTH", "Offer", "OfferPage", "decode_offers", "read_page"]
 
@@ -240,8 +239,8 @@ def decode_offers(raw: bytes) -> tuple[list[Offer], int]:
 
 def _decode_slowly(raw: bytes) -> tuple[list[Offer], int]:
     try:
-        answer: Any = from_json(raw)
-    except (ValueError, RecursionError):
+        answer: Any = foreign_json(raw)
+    except ValueError:
         raise MarketDown("the market's list of offers is cut or malformed") from None
     rows = answer.get("offers") if isinstance(answer, dict) and answer.get("success") is not False else None
     if not isinstance(rows, list):

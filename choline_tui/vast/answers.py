@@ -13,8 +13,6 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any
 
-from pydantic_core import from_json
-
 from choline_tui.kernel.errors import (
     BadKey,
     BadRequest,
@@ -29,7 +27,7 @@ from choline_tui.kernel.errors import (
     SpendLimit,
 )
 from choline_tui.kernel.secret import redact
-from choline_tui.model.market_types import MAX_ID, one_line
+from choline_tui.model.market_types import MAX_ID, foreign_json, one_line
 from choline_tui.vast.wire import Reply
 
 __all__ = ["MALFORMED", "contract_in", "parse", "refusal", "whole_number"]
@@ -49,8 +47,8 @@ _DAY = 86400.0
 def parse(reply: Reply) -> Any:
     """The body's JSON, or MALFORMED."""
     try:
-        return from_json(reply.body)
-    except (ValueError, RecursionError):
+        return foreign_json(reply.body)
+    except ValueError:
         return MALFORMED
 
 

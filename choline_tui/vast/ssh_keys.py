@@ -3,10 +3,8 @@
 import re
 from typing import Any
 
-from pydantic_core import from_json
-
 from choline_tui.kernel.errors import BadRequest, MarketDown
-from choline_tui.model.market_types import salvage
+from choline_tui.model.market_types import foreign_json, salvage
 from choline_tui.vast.types import SshKey
 
 __all__ = ["parse_keys", "public_key", "same_key"]
@@ -37,8 +35,8 @@ def parse_keys(body: Any) -> tuple[SshKey, ...]:
     rows = body.get("ssh_keys") if isinstance(body, dict) else body
     if isinstance(rows, str):
         try:
-            rows = from_json(rows)
-        except (ValueError, RecursionError):
+            rows = foreign_json(rows.encode("utf-8", "replace"))
+        except ValueError:
             rows = None
     if not isinstance(rows, list):
         raise MarketDown("the market's list of SSH keys is malformed")

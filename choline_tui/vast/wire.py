@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,8 +16,8 @@ from choline_tui.kernel.secret import Secret
 
 __all__ = ["MAX_BODY", "Lost", "Reply", "Wire"]
 
-MAX_BODY = 64 * 1024 * 1024
-"""bytes of an answer, unpacked: 5,000 offers are 12 MB"""
+MAX_BODY = 16 * 1024 * 1024
+"""bytes of an answer, unpacked: 5,000 offers are 12 MB. Read as JSON they may take twenty times that."""
 CONNECT_S = 10.0
 SILENCE_S = 60.0
 """s without a byte while an answer is awaited or read"""
@@ -59,6 +60,37 @@ def _url(address: str, params: tuple[tuple[str, str], ...] | None) -> httpx.URL:
     return httpx.URL(address, params=dict(params)) if params else httpx.URL(address)
 
 
+class _Unpacker:
+    """An answer's bytes, unpacked no further than ``limit``. Raises Lost for a packing that was not asked
+    for (packings may be nested, and each multiplies) and for one that is damaged."""
+
+    def __init__(self, encoding: str, limit: int) -> None:
+        name = encoding.strip().lower()
+        if name not in ("", "identity", "gzip", "x-gzip"):
+            raise Lost("the answer is packed in a way nobody asked for", sent=True)
+        self._gzip = zlib.decompressobj(zlib.MAX_WBITS | 16) if name.endswith("gzip") else None
+        self._limit = limit
+        self._body = bytearray()
+        self.over = False
+
+    def feed(self, chunk: bytes) -> None:
+        if self.over:
+            return
+        room = self._limit - len(self._body) + 1
+        if self._gzip is not None:
+            try:
+                chunk = self._gzip.decompress(chunk, room)
+            except zlib.error:
+                raise Lost("the answer is damaged", sent=True) from None
+        self._body += chunk[:room]
+        self.over = len(self._body) > self._limit
+
+    def end(self) -> bytes:
+        if self._gzip is not None and not self._gzip.eof and not self.over and self._body:
+            raise Lost("the answer is cut", sent=True)
+        return bytes(self._body[: self._limit])
+
+
 class Wire:
     """An HTTP client with the market's address and the account's key. Raises ConfigError for an address
     that is none, or that would show the key of the real market to the network."""
@@ -89,7 +121,8 @@ class Wire:
         self._client = httpx.AsyncClient(
             transport=transport,
             timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S, pool=CONNECT_S),
-            headers={"User-Agent": user_agent, "Accept": "application/json"},
+            # the one packing that ``_Unpacker`` knows
+            headers={"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"},
             follow_redirects=False,
             max_redirects=3,
         )
@@ -158,16 +191,17 @@ class Wire:
 
     @staticmethod
     async def _read(response: httpx.Response, limit: int, cut: bool) -> Reply:
-        chunks: list[bytes] = []
-        size = 0
-        over = False
-        async for chunk in response.aiter_bytes():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                if not cut:
-                    raise Lost(f"the answer is larger than {limit} bytes", sent=True)
-                over = True
-                break
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, headers, b"".join(chunks)[:limit], over)
+        body = _Unpacker(headers.get("content-encoding", ""), limit)
+        if response.is_stream_consumed:
+            # an answer that was never on a line (a transport in memory) is there already, and unpacked
+            body = _Unpacker("", limit)
+            body.feed(response.content)
+        else:
+            async for chunk in response.aiter_raw():
+                body.feed(chunk)
+                if body.over:
+                    break
+        if body.over and not cut:
+            raise Lost(f"the answer is larger than {limit} bytes", sent=True)
+        return Reply(response.status_code, headers, body.end(), body.over)
