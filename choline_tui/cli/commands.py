@@ -48,6 +48,7 @@ class Command:
 
 COMMANDS = (
     Command("offers", "offers", "search the market", "find and run"),
+    Command("filters", "filters", "saved filters: list, show, save, rm", "find and run"),
     Command("run", "launch", "rent a machine, run a command on it, bring the results home", "find and run"),
     Command("create", "launch", "run the project of this directory now", "find and run"),
     Command("again", "launch", "run a run again, with its own code", "find and run"),

@@ -72,6 +72,9 @@ def _what(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--gpu", default="", metavar="2x4090", help="number and kind of GPUs")
     group.add_argument("--query", default="", metavar="QUERY", help="conditions, as in 'choline offers'")
     group.add_argument(
+        "--filter", default="", metavar="NAME", help="a saved filter; --query and flags add to it"
+    )
+    group.add_argument(
         "--offer", type=Positive("an offer's id"), metavar="ID", help="this offer and no other"
     )
     group.add_argument(
@@ -134,7 +137,7 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
             )
     if args.bid is not None and args.type == "on-demand":
         raise UsageError("--bid is for --type interruptible", hint="Leave one of them out.")
-    return {
+    fields = {
         "project": str(project),
         "command": command_text(args.rest),
         "like": args.like,
@@ -157,6 +160,23 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "max_life_s": args.max_life,
         "wait_s": args.wait,
         "tries": args.tries,
+    }
+    return _filtered(fields, args, context) if args.filter else fields
+
+
+def _filtered(fields: dict[str, Any], args: argparse.Namespace, context: Context) -> dict[str, Any]:
+    """What the saved filter says, where the flags say nothing."""
+    from choline_tui.config.filters import find_filter
+    from choline_tui.config.paths import Paths
+
+    saved = find_filter(Paths(environ=context.environ), args.filter)
+    priced = args.premium is not None or args.max_price is not None
+    return {
+        **fields,
+        "query": f"{saved.query} {args.query}".strip(),
+        "type": args.type or saved.type or "",
+        "disk": args.disk if args.disk is not None else saved.disk,
+        "max_price": args.max_price if priced else saved.max_price,
     }
 
 

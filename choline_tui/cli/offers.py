@@ -26,6 +26,7 @@ def configure_offers(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("query", nargs="*", metavar="QUERY", help="conditions, such as 'num_gpus>=2 dph<0.5'")
     add("--gpu", default="", metavar="2x4090", help="number and kind of GPUs")
+    add("--filter", default="", metavar="NAME", help="a saved filter; QUERY and flags add to it")
     add("-o", "--order", default="", metavar="FIELD", help="sort by a field; FIELD- for descending")
     add("--type", choices=("on-demand", "interruptible"), default="", help="kind of rental")
     add("--disk", type=disk, metavar="GB", help="disk that prices are for")
@@ -56,6 +57,15 @@ def offers(args: argparse.Namespace, context: Context) -> int:
         "everything": args.everything,
         "no_default": args.no_default,
     }
+    if args.filter:
+        from choline_tui.config.filters import find_filter
+        from choline_tui.config.paths import Paths
+
+        saved = find_filter(Paths(environ=context.environ), args.filter)
+        wanted["query"] = f"{saved.query} {wanted['query']}".strip()
+        wanted["order"] = args.order or saved.order
+        wanted["type"] = args.type or saved.type or ""
+        wanted["disk"] = args.disk if args.disk is not None else saved.disk
     doing = "searching the market"
     answer = context.engine_call("offers", doing=doing, **wanted)
     if answer is None:

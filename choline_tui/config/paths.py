@@ -53,6 +53,11 @@ class Paths:
         return self.config_dir / "config.toml"
 
     @property
+    def filters_file(self) -> Path:
+        """Saved filters, by name."""
+        return self.config_dir / "filters.toml"
+
+    @property
     def store(self) -> Path:
         """The database (SQLite)."""
         return self.data_dir / "choline.db"

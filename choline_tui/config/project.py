@@ -10,9 +10,13 @@
     setup = "pip install -r requirements.txt"
     send = ["../corpus", {path = "/data/imagenet", into = "imagenet"}]
     results = ["checkpoints"]
+    tty = true                        # a terminal of its own: choline attach RUN
 
     [env]
     SEED = "7"
+
+    [filter]                          # as the offers screen exports it: query, type, disk, max_price
+    query = "gpu_ram>=40 inet_down>=500"
 
     [run]                             # any other setting of [run] in the home file
     max_life = "48h"
@@ -29,6 +33,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from choline_tui.config.settings import RunSettings
 from choline_tui.config.toml import checked, leaves, read_toml
 from choline_tui.kernel.errors import ProjectError
+from choline_tui.model.filters import Filter
 
 __all__ = ["PROJECT_FILE", "Project", "Send", "find_project", "load_project"]
 
@@ -133,10 +138,16 @@ class Project(BaseModel):
     results_dir: Annotated[str, AfterValidator(_inside)] = Field(
         "results", description="where results come home, inside the project; default results"
     )
+    tty: bool = Field(
+        False, description="whether the command runs on a terminal of its own, to attach to; default false"
+    )
     env: Annotated[dict[str, str], AfterValidator(_env)] = Field(
         default_factory=dict, max_length=1000, description="variables of the command; never a secret"
     )
     run: dict[str, Any] = Field(default_factory=dict, description="settings of [run], over the home file")
+    filter: Filter | None = Field(
+        None, description="an exported filter: its query comes before query, the rest holds where unsaid"
+    )
 
     _directory: Path = PrivateAttr(default=Path())
 
@@ -207,5 +218,21 @@ def load_project(directory: Path) -> Project:
         raise ProjectError(f"{file}: {twice[0]} stands at the top and in [run]; keep one of them")
     checked(RunSettings, project.run, f"{file}: [run]", ProjectError)
     checked(RunSettings, project.overrides(), str(file), ProjectError)
+    project = _with_filter(project)
     project._directory = directory
     return project
+
+
+def _with_filter(project: Project) -> Project:
+    """``[filter]`` where it belongs: what stands at the top or in [run] says more."""
+    saved = project.filter
+    if saved is None:
+        return project
+    said = project.overrides()
+    changes: dict[str, Any] = {"query": f"{saved.query} {project.query}".strip()}
+    changes |= {
+        name: value
+        for name, value in (("type", saved.type), ("disk", saved.disk), ("max_price", saved.max_price))
+        if value is not None and name not in said
+    }
+    return project.model_copy(update=changes)

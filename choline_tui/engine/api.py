@@ -19,6 +19,7 @@ from choline_tui.engine.core import Engine
 from choline_tui.engine.follow import follow
 from choline_tui.engine.listing import market_rows
 from choline_tui.engine.machine import bring
+from choline_tui.engine.offers import FRESH_FOR
 from choline_tui.engine.planning import Draft, cap_from, draft, new_id, when_unreachable
 from choline_tui.engine.server import Method
 from choline_tui.kernel.errors import NotFound, RemoteError, StoreError, UsageError, VastError
@@ -64,8 +65,8 @@ class Api:
 
     def methods(self) -> dict[str, Method]:
         names = (
-            "hello", "offers", "plan", "start", "stop", "run", "follow", "pull", "container_log", "ssh",
-            "rentals", "destroy", "account", "key_check", "engine_stop",
+            "hello", "offers", "offers_stream", "plan", "start", "stop", "run", "follow", "pull",
+            "container_log", "ssh", "rentals", "destroy", "account", "key_check", "engine_stop",
         )  # fmt: skip
         return {name: checked(name, getattr(self, name)) for name in names}
 
@@ -148,6 +149,43 @@ class Api:
             "ration": book.ration,
             "stale": stale,
         }
+
+    async def offers_stream(
+        self,
+        query: str = "",
+        gpu: str = "",
+        type: str = "",
+        disk: Disk | None = None,
+        deeper: bool = True,
+        fresh: Annotated[float, Field(ge=0, le=86400)] = FRESH_FOR,
+        project: str = "",
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Offers as they come: from memory, then fresh, then page after page (``OfferBook.stream``)."""
+        found = find_project(Path(project)) if project else None
+        settings = load(self.paths, self.environ, load_project(found) if found else None).settings
+        asked = parse_query(
+            query,
+            type=type or settings.run.type,
+            disk_gb=disk if disk is not None else settings.run.disk,
+        )
+        if gpu:
+            asked = asked.with_conditions(*gpu_spec(gpu))
+        book = self.ctx.book
+        async for seen in book.stream(asked, fresh=fresh, deeper=deeper):
+            yield {
+                "rows": [self._row(o, asked.disk_gb) for o in seen.page.offers],
+                "gone": list(seen.gone),
+                "known": len(seen.known.offers),
+                "seen_at": seen.known.seen_at,
+                "complete": seen.known.complete,
+                "cached": seen.cached,
+                "last": seen.last,
+                "disk_gb": asked.disk_gb,
+                "type": asked.type,
+                "used_today": book.used_today(),
+                "ration": book.ration,
+                "trouble": seen.trouble.to_wire() if seen.trouble is not None else None,
+            }
 
     @staticmethod
     def _row(offer: Any, disk_gb: float) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """The offer book: searches the market within our ration, remembers what it said.
 
 One page is at most 64 offers. Deeper pages go on from the last price (``gte``, because several offers
-may cost the same); they are taken only when all offers are asked for.
+may cost the same); they are taken only when all offers are asked for, all at once (``everything``) or one
+after the other as they come (``stream``).
 """
 
 import contextlib
 import datetime
 import json
-from dataclasses import replace
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import QuotaSpent, RateLimited, StoreError, VastError
@@ -16,7 +19,7 @@ from choline_tui.model.offer import Offer, OfferPage, read_page
 from choline_tui.places.base import MarketPlace
 from choline_tui.store import Store
 
-__all__ = ["OfferBook"]
+__all__ = ["OfferBook", "Seen"]
 
 PAGE = 64
 MAX_PAGES = 40
@@ -24,6 +27,25 @@ MAX_KNOWN = 30
 """queries whose offers are kept in memory; more lie in the store"""
 FRESH_FOR = 20.0
 """s in which the same question gets the same answer"""
+DEEPER_CALLS, DEEPER_PERIOD = 5, 61.0
+"""deeper pages in so many s: the market takes 10 searches a minute, and the others are for first pages and
+for rents, which nobody should have to wait for"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One step of a stream. ``known``: everything that is known to be there after it."""
+
+    page: OfferPage
+    """what is new in this step"""
+    known: OfferPage
+    gone: tuple[int, ...] = ()
+    """ids that were shown before, and that the market no longer lists"""
+    cached: bool = False
+    """from memory: the market has not been asked yet"""
+    last: bool = False
+    trouble: VastError | None = None
+    """why it ends before it is complete"""
 
 
 class OfferBook:
@@ -44,6 +66,7 @@ class OfferBook:
         self.ration = ration
         self.reserve = reserve
         self._pages: dict[str, OfferPage] = {}
+        self._deeper: deque[float] = deque(maxlen=DEEPER_CALLS)
 
     def _today(self) -> str:
         return datetime.datetime.fromtimestamp(self._clock.time(), datetime.UTC).strftime("%Y-%m-%d")
@@ -131,3 +154,77 @@ class OfferBook:
         )
         self._keep(key, whole)
         return whole
+
+    async def stream(
+        self, query: Query, *, fresh: float = FRESH_FOR, deeper: bool = True
+    ) -> AsyncIterator[Seen]:
+        """What was last seen, at once; then the market's first page; then (``deeper``) the others, cheapest
+        first, at a pace that leaves room for other searches. The last step says so, and why when it ends
+        early: a failing market or a spent ration never raises here. Stopping early costs nothing more.
+        """
+        query = replace(query, order=(Order("dph_total"),), limit=None)
+        key, now = self.key(query), self._clock.time()
+        old = self.cached(query)
+        known: dict[int, Offer] = {} if old is None else {o.id: o for o in old.offers}
+        if old is not None:
+            recent = 0 <= now - old.seen_at <= fresh and (old.complete or not deeper)
+            yield Seen(old, old, cached=True, last=recent)
+            if recent:
+                return
+        whole = OfferPage((), now, query.disk_gb, query.type, complete=False)
+        if old is not None:
+            whole = replace(whole, offers=old.offers, seen_at=old.seen_at)
+        floor = 0.0
+        for number in range(MAX_PAGES if deeper else 1):
+            try:
+                if number == 0:
+                    # the market itself: what memory has was shown already
+                    self._spend(for_rent=False)
+                    page = await self._place.search(query)
+                else:
+                    await self._deeper_turn()
+                    self._spend(for_rent=False)
+                    page = await self._place.search(query.from_price(floor))
+            except VastError as error:
+                yield Seen(replace(whole, offers=()), whole, last=True, trouble=error)
+                return
+            prices = [o.dph_total for o in page.offers if o.dph_total is not None]
+            top = max(prices, default=floor)
+            stuck = number > 0 and top <= floor  # a page of one price only: there is no going on from it
+            complete = page.complete or not prices or stuck
+            there = {o.id for o in page.offers}
+            gone = tuple(
+                i
+                for i, o in known.items()
+                if i not in there and (o.dph_total is None or _between(o.dph_total, floor, top, complete))
+            )
+            for each in gone:
+                del known[each]
+            known.update((o.id, o) for o in page.offers)
+            whole = OfferPage(
+                offers=tuple(sorted(known.values(), key=lambda o: (o.dph_total is None, o.dph_total or 0.0))),
+                seen_at=page.seen_at,
+                disk_gb=query.disk_gb,
+                type=query.type,
+                complete=complete,
+            )
+            last = complete or not deeper or number == MAX_PAGES - 1
+            if last:
+                self._keep(key, whole)
+            yield Seen(page, whole, gone, last=last)
+            if last:
+                return
+            floor = top
+
+    async def _deeper_turn(self) -> None:
+        while len(self._deeper) == DEEPER_CALLS:
+            wait = self._deeper[0] + DEEPER_PERIOD - self._clock.monotonic()
+            if wait <= 1e-6:
+                break
+            await self._clock.sleep(wait)
+        self._deeper.append(self._clock.monotonic())
+
+
+def _between(price: float, floor: float, top: float, complete: bool) -> bool:
+    """Whether a page from ``floor`` to ``top`` would have held an offer of this price."""
+    return price > floor - 1e-9 and (complete or price < top)

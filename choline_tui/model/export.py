@@ -69,13 +69,10 @@ def cap_of(offers: Iterable[Any], premium: float) -> float | None:
     known = [float(each) for each in totals if each is not None]
     if not known:
         return None
+    price = max(known)
+    cap = ceil(price * (1 + premium / 100) * 1e6 - 1e-6) / 1e6
     # never below the price itself, whatever the last binary digit says
-    return max(_up(max(known) * (1 + premium / 100)), _up(max(known)))
-
-
-def _up(dollars: float) -> float:
-    least = ceil(dollars * 1e6 - 1e-7) / 1e6
-    return least if least >= dollars else (ceil(dollars * 1e6) + 1) / 1e6
+    return cap if cap >= price else (ceil(price * 1e6) + 1) / 1e6
 
 
 def like(

@@ -14,6 +14,7 @@ from choline_tui.model.request import PlanCard, RunRequest
 from choline_tui.model.run import Attempt, Event, Rental, RentalState, Run
 from choline_tui.services.connection import Connection
 from choline_tui.services.launch import connect
+from choline_tui.services.market import MarketServices
 from choline_tui.store import Store
 
 __all__ = ["Choline", "Followed", "Money", "Offers", "RunView", "SshAccess", "money_of"]
@@ -140,7 +141,7 @@ class Followed:
 
 
 @dataclass
-class Choline:
+class Choline(MarketServices):
     """Use as ``async with Choline() as choline``.
 
     ``home``: as CHOLINE_HOME. ``environ``: where VAST_API_KEY and the like are looked for.

@@ -2,12 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from choline_tui.engine.offers import OfferBook
+from choline_tui.engine.offers import OfferBook, Seen
 from choline_tui.kernel.errors import MarketDown, QuotaSpent
+from choline_tui.model.conditions import Query
 from choline_tui.model.query import parse_query
 from tests.support.world import World, live
 
@@ -89,3 +91,93 @@ def test_what_was_seen_is_there_after_a_restart_and_without_a_market(tmp_path: P
             await book_of(world).search(query)
 
     live(tmp_path, story)
+
+
+async def collect(book: OfferBook, query: Query, **how: Any) -> list[Seen]:
+    return [seen async for seen in book.stream(query, **how)]
+
+
+def test_a_stream_is_the_first_page_then_the_deeper_ones(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        query = parse_query("")
+        steps = await collect(book_of(world), query)
+        assert not steps[0].cached and len(steps[0].page.offers) == 64 and not steps[0].known.complete
+        assert [s.last for s in steps] == [False] * (len(steps) - 1) + [True]
+        whole = steps[-1].known
+        ids = [o.id for o in whole.offers]
+        assert whole.complete and len(ids) == len(set(ids)) > 128 and not any(s.gone for s in steps)
+        again = await collect(book_of(world), query)
+        assert len(again) == 1 and again[0].cached and again[0].last
+        assert {o.id for o in again[0].known.offers} == set(ids), "memory has them all"
+        everything = await book_of(world).everything(parse_query("", order="dlperf-"))
+        assert {o.id for o in everything.offers} == set(ids)
+
+    live(tmp_path, story, offers=400)
+
+
+def test_a_stream_shows_what_was_known_first_and_takes_away_what_is_gone(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        query = parse_query("")
+        before = (await collect(book_of(world), query))[-1].known
+        cheapest = before.offers[0]
+        await asyncio.sleep(60)
+        run = world.start(query=f"ask_contract_id={cheapest.id}")
+        await world.until(lambda: any(r.contract for r in world.store.rentals(run=run)))  # type: ignore[union-attr]
+        await world.restart()
+        steps = await collect(book_of(world), query)
+        assert steps[0].cached and steps[0].known.offers == before.offers
+        assert steps[0].known.seen_at == before.seen_at
+        assert cheapest.id in steps[1].gone
+        assert cheapest.id not in {o.id for o in steps[-1].known.offers}
+
+    live(tmp_path, story, offers=400)
+
+
+def test_deeper_pages_leave_searches_for_others(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        book, query = book_of(world), parse_query("")
+        began = world.clock.monotonic()
+        got = 0
+        async for _ in book.stream(query):
+            got += 1
+            if got == 7:
+                break
+        assert world.clock.monotonic() - began >= 60, "five deeper pages a minute at most"
+        # somebody types a filter meanwhile: it need not wait for the minute to end
+        began = world.clock.monotonic()
+        await book.search(parse_query("num_gpus=2"))
+        assert world.clock.monotonic() - began < 5
+
+    live(tmp_path, story, offers=900)
+
+
+def test_a_stream_ends_with_the_reason_when_the_ration_or_the_market_does(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        assert world.engine is not None and world.store is not None
+        book = OfferBook(world.engine.ctx.place, world.store, world.clock, ration=4, reserve=1)
+        steps = await collect(book, parse_query(""))
+        assert len(steps) == 4 and isinstance(steps[-1].trouble, QuotaSpent) and steps[-1].last
+        assert len(steps[-1].known.offers) > 128 and not steps[-1].known.complete and book.used_today() == 3
+
+        async def down(request: httpx.Request) -> httpx.Response | None:
+            raise httpx.ConnectError("no network")
+
+        world.market.before.append(down)
+        steps = await collect(book_of(world), parse_query("num_gpus=4"))
+        assert len(steps) == 1 and isinstance(steps[0].trouble, MarketDown) and steps[0].last
+
+    live(tmp_path, story, offers=400)
+
+
+def test_who_stops_listening_costs_no_more_searches(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        book = book_of(world)
+        stream = book.stream(parse_query(""))
+        await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]
+        await asyncio.sleep(300)
+        assert book.used_today() == 1
+        only = await collect(book, parse_query("num_gpus=1"), deeper=False)
+        assert len(only) == 1 and only[0].last and book.used_today() == 2
+
+    live(tmp_path, story, offers=400)
