@@ -3,24 +3,31 @@
 Nothing that takes long to load (pydantic, the services, the store) is imported before the first frame.
 """
 
+import difflib
+import inspect
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import App
+from textual.color import Color
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from choline_tui import actions
 from choline_tui.kernel.clock import Clock, SystemClock
-from choline_tui.kernel.errors import CholineError
+from choline_tui.kernel.errors import CholineError, ConfigError
 from choline_tui.kernel.text import plain
 from choline_tui.screens.themes import THEMES
 from choline_tui.widgets.top_line import TopLine
 
 if TYPE_CHECKING:
+    from textual.theme import Theme
+
     from choline_tui.screens.dialogs import Confirm
     from choline_tui.screens.errors import Fault
     from choline_tui.services import Choline
@@ -60,8 +67,12 @@ def connect(environ: Mapping[str, str], clock: Clock, readonly: bool) -> "tuple[
     from choline_tui.services import Choline
     from choline_tui.services.feed import Feed
 
-    choline = Choline(environ=dict(environ))
+    choline = Choline(environ=dict(environ), readonly=readonly)
     return choline, Feed(choline, clock)
+
+
+def _ours_first(named: "tuple[str, Theme]") -> tuple[bool, str]:
+    return (named[1] not in THEMES, named[0])
 
 
 Connect = Callable[[Mapping[str, str], Clock, bool], "tuple[Choline, Source]"]
@@ -105,13 +116,64 @@ class CholineApp(App[str]):
         self._choline: Choline | None = None
         self._feed: Source | None = None
         super().__init__()
-        self.animation_level = "full" if self.looks.animations else "none"
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self.looks.theme if self.looks.theme in self.available_themes else THEMES[0].name
-        good, self._wrong_keys = actions.overrides(self.looks.keys) if self.looks.keys else ({}, [])
-        if good:
+        self._wrong: list[str] = []
+        self._wear(self.looks)
+
+    # ------------------------------------------------------------------------------------------ looks
+
+    def _wear(self, looks: "Looks") -> None:
+        self.looks = looks
+        self.ascii, self.readonly = looks.ascii, looks.readonly
+        self.animation_level = "full" if looks.animations else "none"
+        self._wrong = []
+        theme = looks.theme
+        if theme not in self.available_themes:
+            self._wrong.append(f"ui.theme: {self._theme_hint(theme)}")
+            theme = THEMES[0].name
+        elif self.no_color and self.available_themes[theme].ansi:
+            # these come out as plain black when colours are taken away
+            theme = THEMES[0].name
+        self.theme = theme
+        good, wrong = actions.overrides(looks.keys) if looks.keys else ({}, [])
+        self._wrong += wrong
+        if good or self._keymap:
             self.set_keymap(good)
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's, and ``$muted``: text that stands back, in every theme."""
+        found = super().get_css_variables()
+        fore, back = Color.parse(found["foreground"]), Color.parse(found["background"])
+        return {**found, "muted": back.blend(fore, 0.62).hex}
+
+    def _theme_hint(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self.available_themes, n=1, cutoff=0.5)
+        return f"there is no theme '{name}'" + (f"; did you mean {near[0]}?" if near else "")
+
+    def apply_looks(self) -> None:
+        """Read how things look anew, after the settings changed."""
+        from choline_tui.services.looks import read_looks
+
+        self._wear(read_looks(self.environ))
+        if self._choline is not None:
+            self._choline.readonly = self.readonly
+        self.tell_top_line()
+        for screen in self.screen_stack:
+            screen.refresh_bindings()
+            screen.refresh(layout=True)
+
+    def check_theme(self, name: str) -> None:
+        """Raises ConfigError when there is no such theme."""
+        if name not in self.available_themes:
+            raise ConfigError(self._theme_hint(name), hint=f"There is: {', '.join(self.available_themes)}.")
+
+    def check_keys(self, wanted: Mapping[str, str]) -> None:
+        """Raises ConfigError for an action there is not, or a key that is none or taken."""
+        mine = {**self.looks.keys, **wanted}
+        wrong = [line for line in actions.overrides(mine)[1] if line.split(": ")[0][5:] in wanted]
+        if wrong:
+            raise ConfigError(wrong[0])
 
     # --------------------------------------------------------------------------------- start and end
 
@@ -124,12 +186,23 @@ class CholineApp(App[str]):
         """After the first frame: the services, then the live picture for as long as the app is there."""
         choline, feed = self._connect(self.environ, self.clock, self.readonly)
         self._choline, self._feed = choline, feed
+        self._tell_wrong_settings()
+        self.action_start_engine(quietly=True)
         try:
             async for snapshot in feed.watch():
                 self._take(snapshot)
         finally:
             await feed.close()
             await choline.close()
+
+    def _tell_wrong_settings(self) -> None:
+        doing = "reading the settings"
+        try:
+            self.choline.settings()
+        except CholineError as error:
+            self.fail(error, doing)
+        for line in self._wrong:
+            self.fail(ConfigError(line, hint="F2 opens the settings."), doing)
 
     def _take(self, snapshot: "Snapshot") -> None:
         self.snapshot = snapshot
@@ -219,8 +292,18 @@ class CholineApp(App[str]):
         return agreed is True
 
     def copy(self, text: str, what: str) -> None:
-        """Put ``text`` on the clipboard of the terminal."""
-        self.copy_to_clipboard(text)
+        """Put ``text`` on the clipboard of the terminal; a window with the text when that cannot be done."""
+        from choline_tui.screens.clipboard import CopyScreen, osc52
+
+        self._clipboard = text
+        written = osc52(text, self.environ)
+        driver = self._driver
+        if written is None or driver is None:
+            long = "it is too long for the terminal's clipboard"
+            why = long if self.environ.get("TERM", "") not in ("", "dumb", "linux") else "no clipboard here"
+            self.push_screen(CopyScreen(text, f"{what}: {why}"))
+            return
+        driver.write(written)
         self.say(f"copied {what}")
 
     def may(self, action_id: str) -> bool:
@@ -254,12 +337,109 @@ class CholineApp(App[str]):
     def action_demo(self) -> None:
         self.exit("demo")
 
-    @work(group="engine", exit_on_error=False)
-    async def action_start_engine(self) -> None:
+    @work(exclusive=True, group="engine", exit_on_error=False)
+    async def action_start_engine(self, quietly: bool = False) -> None:
+        """Start the process that acts, if none runs. ``quietly``: nothing is said when it does."""
         try:
             await self.choline.engine_status()
         except CholineError as error:
             self.fail(error, "starting the engine")
         else:
-            self.say("the engine runs")
+            if not quietly:
+                self.say("the engine runs")
             self.look_again()
+
+    def open_run(self, run: str) -> None:
+        """Go to a run's page."""
+        self.switch_mode("runs")
+        opener = getattr(self.main_screen, "open_run", None)
+        if callable(opener):
+            opener(run)
+
+    def action_help(self) -> None:
+        from choline_tui.screens.help import HelpScreen, help_of
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(help_of(self.screen)))
+
+    def action_palette(self) -> None:
+        from choline_tui.screens.palette import Command, PaletteScreen, commands_of
+
+        before = self.theme
+        commands = commands_of(self.screen)
+        for name, theme in sorted(self.available_themes.items(), key=_ours_first):
+            about = f"{'dark' if theme.dark else 'light'}{', ours' if name.startswith('choline') else ''}"
+            commands.append(
+                Command(
+                    f"Theme: {name}",
+                    about,
+                    partial(self.keep_theme, name),
+                    "",
+                    partial(self._try_theme, name),
+                )
+            )
+        if self.snapshot is not None:
+            for view in self.snapshot.runs[:100]:
+                run = view.run
+                state = str(run.outcome or run.state)
+                commands.append(
+                    Command(f"Run: {run.id} {run.plan.name}", state, partial(self.open_run, run.id))
+                )
+
+        async def chosen(command: "Command | None") -> None:
+            if command is None or not command.name.startswith("Theme: "):
+                self.theme = before
+            if command is not None:
+                answer = command.run()
+                if inspect.isawaitable(answer):
+                    await answer
+
+        self.push_screen(PaletteScreen(commands), chosen)
+
+    def _try_theme(self, name: str) -> None:
+        self.theme = name
+
+    def keep_theme(self, name: str) -> None:
+        """Wear a theme, and write it into the settings."""
+        self.theme = name
+        try:
+            self.choline.change_setting("ui.theme", name)
+        except CholineError as error:
+            self.fail(error, "keeping the theme")
+        else:
+            self.say(f"theme {name}")
+
+    def action_next_theme(self) -> None:
+        names = [theme.name for theme in THEMES]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.keep_theme(names[(at + 1) % len(names)])
+
+    def action_errors(self) -> None:
+        from choline_tui.screens.errors import ErrorsScreen
+
+        self.unseen = 0
+        self.tell_top_line()
+        self.push_screen(ErrorsScreen(self.faults))
+
+    def action_settings(self) -> None:
+        if self._choline is None:
+            return
+        from choline_tui.screens.settings import SettingsScreen
+
+        self.push_screen(SettingsScreen())
+
+    def action_jump(self) -> None:
+        from choline_tui.screens.jump import JumpScreen, targets_of
+
+        targets = targets_of(self.screen)
+
+        def there(widget: "Widget | None") -> None:
+            if widget is not None and widget.is_attached:
+                widget.focus()
+
+        if targets:
+            self.push_screen(JumpScreen(targets), there)
+
+    def action_help_quit(self) -> None:
+        """ctrl+c with nothing selected: people try it to get out."""
+        self.say("q quits; ctrl+q quits from anywhere. Runs go on without choline.")

@@ -35,6 +35,9 @@ def show(loaded: Loaded) -> list[Shown]:
     """All settings in the order of the tables."""
     found = []
     for key in leaves(Settings):
+        if key == Settings.KEYS:
+            found += _show_keys(loaded.settings)
+            continue
         table, name, field = _place(key)
         value = getattr(getattr(loaded.settings, table), name)
         found.append(
@@ -49,10 +52,21 @@ def show(loaded: Loaded) -> list[Shown]:
     return found
 
 
+def _show_keys(settings: Settings) -> list[Shown]:
+    """The key overrides, each as a setting of its own; one empty row when there is none."""
+    about = Settings.model_fields[Settings.KEYS].description or ""
+    if not settings.keys:
+        return [Shown(Settings.KEYS, "", "default", about)]
+    return [Shown(f"{Settings.KEYS}.{name}", keys, "home", about) for name, keys in settings.keys.items()]
+
+
 def set_value(paths: Paths, key: str, text: str) -> None:
     """Write one setting of the home file, given as a person types it (``24h``, ``0.9``, ``true``, text
     without quotes). Comments of the file are not kept. ``ConfigError`` when the key is unknown, the value
     is not one, or the file would not be right afterwards; then nothing is written."""
+    if key.startswith(f"{Settings.KEYS}."):
+        _set_key(paths, key.partition(".")[2], text)
+        return
     table, name, field = _place(key)
     data = _home(paths)
     tried: list[Any] = [text]
@@ -81,8 +95,29 @@ def set_value(paths: Paths, key: str, text: str) -> None:
     raise failure
 
 
+def _set_key(paths: Paths, action: str, text: str | None) -> bool:
+    """Write (None: take out) the keys of one action; False: there was nothing to take out."""
+    data = _home(paths)
+    settings = checked(Settings, data, str(paths.config_file))
+    keys = dict(settings.keys)
+    if text is None:
+        if action not in keys:
+            return False
+        del keys[action]
+    else:
+        keys[action] = text
+    data[Settings.KEYS] = keys
+    if not keys:
+        del data[Settings.KEYS]
+    checked(Settings, data, str(paths.config_file))
+    write_toml(paths.config_file, data)
+    return True
+
+
 def unset_value(paths: Paths, key: str) -> bool:
     """Take a setting out of the home file, so that its default holds again; False: it was not there."""
+    if key.startswith(f"{Settings.KEYS}."):
+        return _set_key(paths, key.partition(".")[2], None)
     table, name, _ = _place(key)
     data = _home(paths)
     inner = data.get(table)
@@ -103,6 +138,8 @@ def _home(paths: Paths) -> dict[str, Any]:
 
 
 def _place(key: str) -> tuple[str, str, FieldInfo]:
+    if key == Settings.KEYS:
+        raise ConfigError("keys is a table", hint="Name an action: choline config set keys.app.help f3")
     if key not in leaves(Settings):
         raise ConfigError(f"there is no setting '{key[:60]}'", hint=nearest(key, leaves(Settings)))
     table, _, name = key.partition(".")

@@ -4,7 +4,7 @@ Durations are written ``90s``, ``30m``, ``24h``, ``2d``, or as a number of secon
 """
 
 import ipaddress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -149,6 +149,18 @@ class UiSettings(BaseModel):
     color: Literal["auto", "always", "never"] = Field(
         "auto", description="colour in command output: auto (a terminal, and no NO_COLOR), always or never"
     )
+    theme: str = Field(
+        "choline-dark",
+        pattern=r"^[a-z0-9-]{1,40}$",
+        description="colours of the screens: choline-dark, choline-light, choline-safe (for eyes that do not"
+        " tell red from green) or one of Textual's; default choline-dark",
+    )
+    ascii: bool = Field(False, description="signs of the screens in plain ASCII; default false")
+    animations: bool = Field(False, description="things move smoothly instead of at once; default false")
+    readonly: bool = Field(
+        False,
+        description="the screens neither spend nor destroy, and the engine refuses it to them; default false",
+    )
 
 
 class EngineSettings(BaseModel):
@@ -168,13 +180,38 @@ class EngineSettings(BaseModel):
     )
 
 
+def _dotted(value: Any, prefix: str = "") -> Any:
+    """Names with dots, however the file nests them: ``offers.export = "E"`` is a table to TOML."""
+    if not isinstance(value, dict):
+        return value
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            flat |= _dotted(inner, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = inner
+    return flat
+
+
+Keys = Annotated[dict[str, str], BeforeValidator(_dotted)]
+"""id of an action -> keys, such as ``e`` or ``e,ctrl+e``. Which actions there are the screens know."""
+
+
 class Settings(BaseModel):
     """All settings of this home."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    KEYS: ClassVar[str] = "keys"
+    """the table whose names are not ours to know"""
 
     vast: VastSettings = Field(default_factory=VastSettings)
     run: RunSettings = Field(default_factory=RunSettings)
     search: SearchSettings = Field(default_factory=SearchSettings)
     ui: UiSettings = Field(default_factory=UiSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
+    keys: Keys = Field(
+        default_factory=dict,
+        description="keys of the screens' actions, by the action's id as the help shows it:"
+        ' "offers.export" = "E"; several with commas; default: none changed',
+    )

@@ -33,7 +33,17 @@ from choline_tui.model.request import PlanCard, RunRequest
 from choline_tui.model.run import Rental, RentalState, Run, RunState
 from choline_tui.places.vast import VastPlace
 
-__all__ = ["Api"]
+__all__ = ["ACTS", "READS", "Api"]
+
+READS = frozenset(
+    (
+        "hello", "offers", "offers_stream", "plan", "run", "follow", "container_log", "ssh", "rentals",
+        "account", "key_check",
+    )
+)  # fmt: skip
+"""methods that change nothing on the market, on a machine or in a run: a read-only client may ask them"""
+ACTS = frozenset(("start", "stop", "pull", "destroy", "rm", "engine_stop"))
+"""all others; every method stands in one of the two"""
 
 REFUSED_FOR = 7 * 86400.0
 Disk = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]

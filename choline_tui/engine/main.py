@@ -15,7 +15,7 @@ from typing import IO
 
 from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
-from choline_tui.engine.api import Api
+from choline_tui.engine.api import READS, Api
 from choline_tui.engine.context import Context, RunFiles, Sessions, Timing
 from choline_tui.engine.contract import sweep
 from choline_tui.engine.core import Engine
@@ -174,7 +174,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
             ssh_config=ssh_config,
             stop=ended.set,
         )
-        server = Server(paths.engine_socket, api.methods())
+        server = Server(paths.engine_socket, api.methods(), READS)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, ended.set)

@@ -7,6 +7,8 @@
     -> {"id": 2, "method": "follow", "params": {...}}
     <- {"id": 2, "item": {...}} ... {"id": 2, "result": null}
     -> {"cancel": 2}
+    -> {"id": 3, "method": "stop", "params": {...}, "readonly": true}
+    <- {"id": 3, "error": {...}}             a read-only client neither spends nor destroys
 
 The socket lies in a directory only its owner may enter; whoever can open it may do everything.
 """
@@ -15,7 +17,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,13 @@ Method = Callable[..., Awaitable[Any] | AsyncIterator[Any]]
 
 
 class Server:
-    """Serves ``methods`` on a Unix socket; ``clients`` counts open connections."""
+    """Serves ``methods`` on a Unix socket; ``clients`` counts open connections. ``reads``: the methods that
+    a read-only client may ask; a method that is not named there is refused to it."""
 
-    def __init__(self, path: Path, methods: dict[str, Method]) -> None:
+    def __init__(self, path: Path, methods: dict[str, Method], reads: Collection[str] = ()) -> None:
         self.path = path
         self.methods = methods
+        self.reads = frozenset(reads)
         self.clients = 0
         self.asked = 0
         self._server: asyncio.Server | None = None
@@ -118,6 +122,11 @@ class Server:
         params = message.get("params", {})
         if method is None or not isinstance(params, dict):
             raise UsageError(f"the engine knows no {message.get('method')!r}", hint="Is it another version?")
+        if message.get("readonly") is True and message["method"] not in self.reads:
+            raise UsageError(
+                f"read-only: {message['method']!r} is refused",
+                hint="'choline config unset ui.readonly' lets the screens act again.",
+            )
         try:
             made = method(**params)
         except TypeError as error:

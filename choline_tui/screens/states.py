@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 
 from textual.content import Content
-from textual.style import Style
-from textual.widget import Widget
 
 from choline_tui.kernel.errors import (
     BadKey,
@@ -18,6 +16,7 @@ from choline_tui.kernel.errors import (
     SpendLimit,
 )
 from choline_tui.kernel.text import plain
+from choline_tui.widgets.clicks import Clickable, doing
 
 __all__ = [
     "EMPTY",
@@ -139,7 +138,7 @@ def state_for(error: BaseException) -> State:
     return FAULT.but(text=message)
 
 
-class StatePanel(Widget):
+class StatePanel(Clickable):
     """One state, in the middle of the room it has. ``show(None)`` takes it away."""
 
     DEFAULT_CSS = """
@@ -168,12 +167,12 @@ class StatePanel(Widget):
         return draw(self.state, ascii=bool(getattr(self.app, "ascii", False))) if self.state else Content("")
 
 
-_TONES = {"dim": "$text-muted", "accent": "$accent", "warn": "$text-warning", "bad": "$text-error"}
+_TONES = {"dim": "$muted", "accent": "$accent", "warn": "$text-warning", "bad": "$text-error"}
 
 
 def draw(state: State, *, ascii: bool = False) -> Content:
     """Glyph and title, what it means, what to do."""
-    tone = _TONES.get(state.tone, "$text-muted")
+    tone = _TONES.get(state.tone, "$muted")
     glyph = state.ascii if ascii else state.glyph
     parts = [Content.styled(f"{glyph}  {plain(state.title)}", f"bold {tone}")]
     if state.text:
@@ -184,7 +183,5 @@ def draw(state: State, *, ascii: bool = False) -> Content:
         line = Content(plain(step.text))
         if step.key:
             line = Content.styled(f" {step.key} ", "bold $accent") + Content(" ") + line
-        if step.action:
-            line = line.stylize(Style.from_meta({"@click": step.action}))
-        parts.append(line)
+        parts.append(doing(line, step.action))
     return Content("\n").join(parts)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from choline_tui.config.paths import Paths
 from choline_tui.kernel.errors import EngineError, NotFound
@@ -16,6 +16,9 @@ from choline_tui.services.connection import Connection
 from choline_tui.services.launch import connect
 from choline_tui.services.market import MarketServices
 from choline_tui.store import Store
+
+if TYPE_CHECKING:
+    from choline_tui.config import Shown
 
 __all__ = ["Choline", "Followed", "Money", "Offers", "RunView", "SshAccess", "money_of"]
 
@@ -153,6 +156,8 @@ class Choline(MarketServices):
     home: Path | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     start_engine: bool = True
+    readonly: bool = False
+    """ask the engine to refuse whatever spends or destroys"""
     _connection: Connection | None = None
     _store: Store | None = None
 
@@ -178,6 +183,7 @@ class Choline(MarketServices):
             if self._connection is not None:
                 await self._connection.close()
             self._connection = await connect(self.paths, self.environ, start=self.start_engine)
+            self._connection.readonly = self.readonly
         return self._connection
 
     async def _call(self, method: str, **params: Any) -> Any:
@@ -392,6 +398,23 @@ class Choline(MarketServices):
         """What the key may do: {valid, scopes, needed, missing, unneeded, advice, account}."""
         answer: dict[str, Any] = await self._call("key_check")
         return answer
+
+    def settings(self) -> "list[Shown]":
+        """Every setting of this home, what it is and where it comes from; a key is masked. Raises
+        ConfigError for a file that is wrong."""
+        from choline_tui.config import load, show
+
+        return show(load(self.paths, self.environ))
+
+    def change_setting(self, key: str, text: str | None) -> None:
+        """Write a setting as a person types it; None: take it out, so that its default holds. Raises
+        ConfigError when it is not one; nothing is written then."""
+        from choline_tui.config import set_value, unset_value
+
+        if text is None:
+            unset_value(self.paths, key)
+        else:
+            set_value(self.paths, key, text)
 
     async def engine_status(self) -> dict[str, Any]:
         """Raises EngineError when none runs (with ``start_engine=False``)."""

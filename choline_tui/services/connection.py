@@ -26,6 +26,8 @@ class Connection:
         self._waiting: dict[int, asyncio.Queue[Any]] = {}
         self._listener = asyncio.create_task(self._listen())
         self.closed = False
+        self.readonly = False
+        """every request says so: the engine then refuses what spends or destroys"""
 
     @classmethod
     async def open(cls, path: Path) -> "Connection":
@@ -67,7 +69,8 @@ class Connection:
         self._waiting[call] = queue
         ended = False
         try:
-            await self._send({"id": call, "method": method, "params": params})
+            message = {"id": call, "method": method, "params": params}
+            await self._send({**message, "readonly": True} if self.readonly else message)
             while True:
                 message = await queue.get()
                 if "item" in message:

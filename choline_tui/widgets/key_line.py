@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
-from textual.style import Style
-from textual.widget import Widget
 
 from choline_tui.kernel.text import plain
+from choline_tui.widgets.clicks import Clickable, doing
 
 __all__ = ["Key", "KeyLine", "fitting"]
 
@@ -43,7 +42,7 @@ def _width(key: Key) -> int:
     return cell_len(f" {key.shown} {key.label} ")
 
 
-class KeyLine(Widget):
+class KeyLine(Clickable):
     """Set ``keys``. A click presses the key."""
 
     DEFAULT_CSS = """
@@ -62,5 +61,5 @@ class KeyLine(Widget):
             part = Content.styled(f" {plain(key.shown)}", style) + Content.styled(
                 f" {plain(key.label)} ", "" if key.enabled else "dim"
             )
-            line += part.stylize(Style.from_meta({"@click": f"app.simulate_key({key.key!r})"}))
+            line += doing(part, f"app.simulate_key({key.key!r})")
         return line

@@ -9,10 +9,9 @@ from typing import ClassVar
 from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
-from textual.style import Style
-from textual.widget import Widget
 
 from choline_tui.kernel.text import plain
+from choline_tui.widgets.clicks import Clickable, doing
 
 __all__ = ["Piece", "Standing", "TopLine", "pieces"]
 
@@ -64,7 +63,7 @@ def pieces(now: Standing) -> list[Piece]:
     for area, key, label in now.areas:
         here = area == now.where
         texts = (f" {key} {label} ",) if here else (f" {key} {label} ", f" {key} {label[0]} ")
-        style = "bold reverse $accent" if here else "$text-muted"
+        style = "bold reverse $accent" if here else "$muted"
         found.append(Piece(texts, style, 0, f"app.go('{area}')", left=True))
     if now.simulator:
         found.append(Piece((" simulator: no real money ", " simulator ", " SIM "), "bold $warning", 1))
@@ -88,16 +87,16 @@ def pieces(now: Standing) -> list[Piece]:
                 (g(" ■ engine down ", " ENGINE DOWN "), g(" ■ down ", " DOWN ")),
                 "bold $text-error", 0, "app.start_engine",
             ),
-        }.get(now.engine, Piece((g(" ◌ engine ", " engine ... "),), "$text-muted", 6))
+        }.get(now.engine, Piece((g(" ◌ engine ", " engine ... "),), "$muted", 6))
     )  # fmt: skip
     return [piece for piece in found if piece.texts[0]]
 
 
 def _billing(now: Standing) -> Piece:
     if now.per_hour is None:
-        return Piece((" $ ... ",), "$text-muted", 5)
+        return Piece((" $ ... ",), "$muted", 5)
     if not now.rentals:
-        return Piece((" nothing billing ", " $0/h "), "$text-muted", 3, "app.go('runs')")
+        return Piece((" nothing billing ", " $0/h "), "$muted", 3, "app.go('runs')")
     text = f" ${now.per_hour:.3f}/h now"
     releasing = f" ({now.releasing} releasing)" if now.releasing else ""
     style = "bold $text-warning" if not now.releasing else "bold $text-error"
@@ -139,7 +138,7 @@ def fitted(found: list[Piece], width: int) -> list[tuple[Piece, str]]:
     return [(p, p.texts[n]) for p, n in zip(found, chosen, strict=True) if n < len(p.texts) and p.texts[n]]
 
 
-class TopLine(Widget):
+class TopLine(Clickable):
     DEFAULT_CSS = """
     TopLine { height: 1; width: 1fr; background: $panel; color: $foreground; dock: top; }
     """
@@ -165,7 +164,5 @@ class TopLine(Widget):
                 line += Content(" " * max(0, width - left - right))
                 filled = True
             part = Content.styled(plain(text), piece.style)
-            if piece.action:
-                part = part.stylize(Style.from_meta({"@click": piece.action}))
-            line += part
+            line += doing(part, piece.action)
         return line

@@ -5,12 +5,14 @@
 """
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from choline_tui.app import CholineApp
+from choline_tui.config import Paths, Shown, load, set_value, show, unset_value
 from choline_tui.kernel.errors import CholineError
 from choline_tui.model.run import AttemptState, Outcome, Rental, RentalState, RunState
 from choline_tui.services.choline import Offers, RunView, money_of
@@ -152,8 +154,24 @@ class FakeCholine(fakes.FakeCholine):
     views: list[RunView] = field(default_factory=every_state)
     found: Offers = field(default_factory=lambda: offers(*market_rows()))
 
+    readonly: bool = False
+
+    def __post_init__(self) -> None:
+        self.paths: Any = Paths(environ=os.environ)
+        self.answers.setdefault("engine_status", {"pid": 4242, "busy": True})
+
     async def close(self) -> None:
         self._ask("close")
+
+    def settings(self) -> list[Shown]:
+        return show(load(self.paths, os.environ))
+
+    def change_setting(self, key: str, text: str | None) -> None:
+        self._ask("change_setting", (key, text))
+        if text is None:
+            unset_value(self.paths, key)
+        else:
+            set_value(self.paths, key, text)
 
 
 @dataclass

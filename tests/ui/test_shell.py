@@ -1,8 +1,10 @@
 """The shell around the screens: switching, top line, errors, confirmation, read-only."""
 
+from pathlib import Path
+
 import pytest
 
-from choline_tui.kernel.errors import MarketDown
+from choline_tui.kernel.errors import MarketDown, UsageError
 from choline_tui.screens.base import MainScreen
 from choline_tui.screens.dialogs import Confirm, ConfirmScreen
 from choline_tui.widgets.top_line import TopLine
@@ -66,3 +68,29 @@ async def test_a_question_is_answered_no_unless_the_other_button_is_chosen(keys:
         await pilot.press(*keys.split(","))
         await pilot.pause()
         assert answers == [agreed]
+
+
+async def test_read_only_is_refused_in_the_engine_too(tmp_path: Path) -> None:
+    from choline_tui.engine.api import ACTS, READS, Api
+    from choline_tui.engine.server import Server
+    from choline_tui.services.connection import Connection
+
+    methods = set(Api.__new__(Api).methods())
+    assert methods <= ACTS | READS, f"say in engine/api.py whether these act: {methods - ACTS - READS}"
+    assert not ACTS & READS
+
+    async def answer() -> str:
+        return "done"
+
+    server = Server(tmp_path / "s", {"stop": answer, "hello": answer}, READS)
+    await server.start()
+    line = await Connection.open(tmp_path / "s")
+    try:
+        assert await line.call("stop") == "done"
+        line.readonly = True
+        assert await line.call("hello") == "done"
+        with pytest.raises(UsageError, match="read-only"):
+            await line.call("stop")
+    finally:
+        await line.close()
+        await server.close()
