@@ -215,9 +215,9 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
             self.set_reactive(LogPane.virtual_size, size)
             self.vertical_scrollbar.window_virtual_size = size.height
         if self.following:
-            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
         elif moved:
-            self.scroll_to(y=max(0, self.scroll_offset.y - moved), animate=False, immediate=True)
+            self.scroll_to(y=max(0, self.scroll_offset.y - moved), animate=False, force=True, immediate=True)
         self.refresh()
 
     # ---- following
@@ -289,7 +289,7 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _scroll_to_row(self, row: int) -> None:
         y = min(max(0, row - self.store.first_row), self.max_scroll_y)
-        self.scroll_to(y=y, animate=False, immediate=True)
+        self.scroll_to(y=y, animate=False, force=True, immediate=True)
         self.refresh()
 
     # ---- search
@@ -394,7 +394,7 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
             self.stop_following()
         y = min(max(0, self.scroll_offset.y + rows), self.max_scroll_y)
         if not self.following:
-            self.scroll_to(y=y, animate=False, immediate=True)
+            self.scroll_to(y=y, animate=False, force=True, immediate=True)
 
     def action_scroll(self, by: int) -> None:
         self._scroll_by(by)
@@ -407,7 +407,7 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_first(self) -> None:
         self.stop_following()
-        self.scroll_to(y=0, animate=False, immediate=True)
+        self.scroll_to(y=0, animate=False, force=True, immediate=True)
 
     def action_follow(self) -> None:
         self.follow()

@@ -359,7 +359,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             top = self._cursor - height + 1
         else:
             return False
-        self.scroll_to(y=top, animate=False, immediate=True)
+        self.scroll_to(y=top, animate=False, force=True, immediate=True)
         return True
 
     def _tell(self) -> None:
@@ -390,7 +390,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             self._fit_height()
             top = min(max(0, self._cursor - line), self.max_scroll_y)
             if top != self.scroll_offset.y:
-                self.scroll_to(y=top, animate=False, immediate=True)
+                self.scroll_to(y=top, animate=False, force=True, immediate=True)
             self._scroll_to_cursor()
         self.refresh()
         self._tell()
@@ -432,7 +432,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             target = next((x for x in starts if x > here), here)
         else:
             target = next((x for x in reversed(starts) if x < here), 0)
-        self.scroll_to(x=min(target, self.max_scroll_x), animate=False, immediate=True)
+        self.scroll_to(x=min(target, self.max_scroll_x), animate=False, force=True, immediate=True)
 
     def action_open(self) -> None:
         record = self.cursor_record
@@ -550,7 +550,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._arrange()
         top = min(max(0, self._cursor - min(line, self._body_height - 1)), self.max_scroll_y)
         if line >= 0 and top != self.scroll_offset.y:
-            self.scroll_to(y=top, animate=False, immediate=True)
+            self.scroll_to(y=top, animate=False, force=True, immediate=True)
 
     def _on_focus(self, event: events.Focus) -> None:
         self._styles = {}
@@ -561,16 +561,18 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._generation += 1
 
     def _arrange(self) -> None:
+        if not self.size:
+            return
         shown = [column for key, column in self._columns.items() if key not in self._hidden]
-        room = self.scrollable_content_region.width or 80
-        self._layout = arrange(shown, room, frozenset(self._pinned))
+        self._layout = arrange(shown, self.scrollable_content_region.width, frozenset(self._pinned))
         self._generation += 1
         self._fit_height()
         self.refresh()
 
     def _fit_height(self) -> None:
+        wide = self._layout.width if self._layout.width > self.scrollable_content_region.width else 0
+        size = Size(wide, len(self._rows.view) + 1)
         # assigning a size lays the screen out again, equal or not
-        size = Size(self._layout.width, len(self._rows.view) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
 
