@@ -184,16 +184,24 @@ class CholineApp(App[str]):
     @work(exclusive=True, group="feed", exit_on_error=False)
     async def _wake(self) -> None:
         """After the first frame: the services, then the live picture for as long as the app is there."""
+        await self.prepare()
         choline, feed = self._connect(self.environ, self.clock, self.readonly)
         self._choline, self._feed = choline, feed
         self._tell_wrong_settings()
         self.action_start_engine(quietly=True)
         try:
+            await self.connected()
             async for snapshot in feed.watch():
                 self._take(snapshot)
         finally:
             await feed.close()
             await choline.close()
+
+    async def prepare(self) -> None:
+        """What has to be there before the services are asked; a rehearsal starts its market here."""
+
+    async def connected(self) -> None:
+        """The services are there."""
 
     def _tell_wrong_settings(self) -> None:
         doing = "reading the settings"

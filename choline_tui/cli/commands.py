@@ -80,7 +80,6 @@ OLD_WORDS = {
     "log": "logs",
     "list": "status",
     "ls": "status",
-    "runs": "status",
 }
 """Verbs of older tools that are gone, and what to say now."""
 
@@ -115,6 +114,14 @@ class Parser(argparse.ArgumentParser):
 def run(argv: Sequence[str], context: "Context | None" = None) -> int:
     """Carry out one command line. Raises the errors of ``kernel.errors``; returns the exit code."""
     words = list(argv)
+    if context is None:
+        from choline_tui.cli.screens import open_app, wanted
+
+        where = wanted(words)
+        if where:
+            return open_app(where)
+    if words and words[0] == "runs":
+        words = ["status", *words[1:]]
     if not words or words[0] in ("-h", "--help", "help"):
         if len(words) > 1 and words[0] == "help":
             words = [*words[1:], "--help"]
@@ -191,6 +198,7 @@ def overview() -> str:
     """``choline --help``."""
     lines = [
         "usage: choline COMMAND [flags]        choline COMMAND --help",
+        "       choline [offers|runs]          on a terminal: the app, at that screen",
         "",
         "Find an offer, rent it once, run on it, bring the results home, leave nothing",
         "billing.",

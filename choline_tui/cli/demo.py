@@ -26,17 +26,25 @@ INTERRUPTED = 130
 def configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "It starts a market of its own on this computer, with a home of its own: no\n"
-        "account, no money, and nothing of yours is touched. Exit 0: every step and every\n"
-        "check at the end held; 3: one did not."
+        "account, no money, and nothing of yours is touched. On a terminal it opens the\n"
+        "app there, with a project to run and runs in every state. With --headless, or\n"
+        "without a terminal, it does one whole run and checks it. Exit 0: every step and\n"
+        "every check at the end held; 3: one did not."
     )
     add = parser.add_argument
-    add("--headless", action="store_true", help=argparse.SUPPRESS)
+    add("--headless", action="store_true", help="no screens: one run, step by step, then checked")
     add("--keep-files", action="store_true", help="leave its files where they are")
     add("--boot", type=float, default=5.0, metavar="S", help="seconds from renting to a running machine")
     parser.set_defaults(handler=demo)
 
 
 def demo(args: argparse.Namespace, context: Context) -> int:
+    from choline_tui.cli.screens import on_terminal
+
+    if not args.headless and on_terminal(context.environ):
+        from choline_tui.cli.demo_app import demo_app
+
+        return demo_app(context.environ, boot=args.boot, keep=args.keep_files)
     root = Path(tempfile.mkdtemp(prefix="choline-demo-")).resolve()
     rehearsal = Rehearsal(root, context, boot=args.boot)
     keep = args.keep_files

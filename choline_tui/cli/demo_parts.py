@@ -26,20 +26,21 @@ POLL = 0.05
 
 TRAIN = f'''\
 """A training run in small: prints its steps, writes metrics and a checkpoint."""
-import json, os, subprocess, time
+import json, os, subprocess, sys, time
 
+steps = int(sys.argv[1]) if len(sys.argv) > 1 else {STEPS}
 results, keep = os.environ["CHOLINE_RESULTS"], os.environ["CHOLINE_KEEP"]
 print(f"training on {{os.environ.get('CHOLINE_NUM_GPUS', '?')}} GPU(s)", flush=True)
 print(subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.strip(), flush=True)
 with open(os.path.join(results, "metrics.jsonl"), "w") as metrics:
-    for step in range(1, {STEPS} + 1):
+    for step in range(1, steps + 1):
         time.sleep({STEP_S})
         loss = round(2.0 / step, 4)
-        print(f"step {{step}}/{STEPS}  loss {{loss:.4f}}", flush=True)
+        print(f"step {{step}}/{{steps}}  loss {{loss:.4f}}", flush=True)
         metrics.write(json.dumps({{"step": step, "loss": loss}}) + "\\n")
         metrics.flush()
 with open(os.path.join(keep, "checkpoint.json"), "w") as checkpoint:
-    json.dump({{"step": {STEPS}, "loss": loss}}, checkpoint)
+    json.dump({{"step": steps, "loss": loss}}, checkpoint)
 print("done", flush=True)
 '''
 
@@ -87,9 +88,10 @@ def check_results(results: Path, run_dir: Path) -> str:
 class MarketPart:
     """The rehearsal market as a process of its own; it ends when this one does, however that happens."""
 
-    def __init__(self, root: Path, *, boot: float, environ: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, *, boot: float, environ: Mapping[str, str], people: float = 0.0) -> None:
         self.root = root
         self.boot = boot
+        self.people = people
         self.environ = dict(environ)
         self.books: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,7 +102,7 @@ class MarketPart:
         words = [
             sys.executable, "-m", "choline_tui.cli", "simulate", "--port", "0", "--boot", str(self.boot),
             "--root", str(self.root / "market"), "--ready-file", str(ready),
-            "--report-file", str(self._report), "--until-eof",
+            "--report-file", str(self._report), "--until-eof", "--people", str(self.people),
         ]  # fmt: skip
         process = self._process = self._spawn(words)
         waited = 0.0

@@ -1,0 +1,39 @@
+"""``choline``, ``choline offers`` and ``choline runs`` on a terminal: the app, at that screen."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+__all__ = ["on_terminal", "open_app", "wanted"]
+
+PLACES = {(): "offers", ("offers",): "offers", ("runs",): "runs"}
+"""a command line that is nothing but this opens the app, there"""
+
+
+def on_terminal(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether a person sits at a terminal that can show screens: both ends, and not a dumb one."""
+    term = (os.environ if environ is None else environ).get("TERM", "")
+    ends = (sys.stdin, sys.stdout)
+    return term not in ("", "dumb") and all(
+        end is not None and not end.closed and end.isatty() for end in ends
+    )
+
+
+def wanted(words: Sequence[str]) -> str:
+    """The screen a command line asks for; '' for a command."""
+    return PLACES.get(tuple(words), "") if on_terminal() else ""
+
+
+def open_app(where: str) -> int:
+    """The app until it is closed; its exit code. From its 'no key' state one may go on to the simulator."""
+    from choline_tui.app import CholineApp
+
+    app = CholineApp(where)
+    after = app.run()
+    if app.return_code:
+        return app.return_code
+    if after == "demo":
+        from choline_tui.cli.demo_app import demo_app
+
+        return demo_app(os.environ, boot=5.0, keep=False)
+    return 0
