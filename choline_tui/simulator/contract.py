@@ -1,6 +1,7 @@
 """One rented instance: what was agreed, how it stands, what it has cost."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,13 +179,19 @@ class Contract:
         facts = self.slice.row
         self.bill.book_bytes(self.settled, up, down, facts["inet_up_cost"], facts["inet_down_cost"])
 
+    def pulled(self, size: float) -> None:
+        """Book the bytes of its image, once it is there."""
+        self.bill.book_bytes(self.settled, 0, size, 0.0, self.slice.row["inet_down_cost"])
+
     def container_env(self, base_url: str) -> dict[str, str]:
         """The environment of the container's first process: Vast's own variables and the renter's."""
         own = {name: value for name, value in self.order.env.items() if not name.startswith("-")}
+        ports = {f"VAST_{kind.upper()}_PORT_{n}": str(n) for n, kind in self._mapped() if n != 22}
         return {
             "DATA_DIRECTORY": "/workspace/",
             "SSH_PUBLIC_KEY": self.ssh_keys[0].key if self.ssh_keys else "",
             **own,
+            **ports,
             "CONTAINER_ID": str(self.id),
             "CONTAINER_API_KEY": self.key,
             "VAST_CONTAINERLABEL": f"C.{self.id}",
@@ -198,10 +205,21 @@ class Contract:
         if not self.published or self.endpoint is None:
             return None
         found = {"22/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(self.endpoint.port)}]}  # noqa: S104
-        for flag in self.order.env:
-            # the remote's processes stand on this computer's own loopback: ports map to themselves
-            if flag.startswith("-p ") and ":" in flag:
-                inside, _, protocol = flag[3:].strip().rpartition(":")[2].partition("/")
-                if inside.isdigit() and inside != "22":
-                    found[f"{inside}/{protocol or 'tcp'}"] = [{"HostIp": "0.0.0.0", "HostPort": inside}]  # noqa: S104
+        for inside, kind in self._mapped():
+            if inside != 22:
+                found[f"{inside}/{kind}"] = [{"HostIp": "0.0.0.0", "HostPort": str(inside)}]  # noqa: S104
         return found
+
+    def _mapped(self) -> Iterator[tuple[int, str]]:
+        """Ports that the order opens, with "tcp" or "udp". The remote's processes stand on this computer's
+        own loopback, so each maps to itself."""
+        for flag in self.order.env:
+            if flag.startswith("-p ") and ":" in flag:
+                inside, _, kind = flag[3:].strip().rpartition(":")[2].partition("/")
+                if (
+                    inside.isdecimal()
+                    and inside.isascii()
+                    and len(inside) <= 5
+                    and kind in ("", "tcp", "udp")
+                ):
+                    yield int(inside), kind or "tcp"

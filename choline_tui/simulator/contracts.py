@@ -25,6 +25,7 @@ NO_CREDIT_GRACE_S = 7 * DAY_S
 
 class Contracts:
     """``boot``: seconds from renting to running. ``credit``: the account's dollars at the beginning.
+    ``bill_pulls``: an image's download is on the bill; Vast does not say whether it is.
 
     ``history`` holds every contract ever made, in order, with label, created, destroyed and paid.
     ``on_rent`` is called with every new contract before anything happens to it.
@@ -40,6 +41,7 @@ class Contracts:
         credit: float = 100.0,
         base_url: str = "",
         no_credit_grace: float = NO_CREDIT_GRACE_S,
+        bill_pulls: bool = True,
     ) -> None:
         if boot < 0:
             raise ValueError("boot must not be negative")
@@ -49,6 +51,7 @@ class Contracts:
         self.boot = boot
         self.base_url = base_url
         self.no_credit_grace = no_credit_grace
+        self.bill_pulls = bill_pulls
         self.history: list[Contract] = []
         self.faults: list[str] = []
         """what the remotes behind the contracts could not do"""
@@ -225,6 +228,17 @@ class Contracts:
         async with contract.lock:
             if contract.made and contract.alive:
                 await self.backend.authorize(contract.id, key.key)
+
+    async def detach(self, contract: Contract, key_id: int) -> None:
+        """From now on no login with that key, unless another of the same text is there."""
+        gone = [key.key for key in contract.ssh_keys if key.id == key_id]
+        contract.ssh_keys = [key for key in contract.ssh_keys if key.id != key_id]
+        revoke = getattr(self.backend, "revoke", None)
+        async with contract.lock:
+            for text in gone:
+                still = any(key.key == text for key in contract.ssh_keys)
+                if revoke is not None and not still and contract.made and contract.alive:
+                    await revoke(contract.id, text)
 
     async def close(self) -> None:
         """Destroy everything and wait until the remotes are gone."""

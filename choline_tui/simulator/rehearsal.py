@@ -26,6 +26,7 @@ class Simulator:
     prices and other renters. ``rate_limits`` answers 429 below the documented intervals, ``search_quota``
     after so many searches a day (UTC). ``faults``: what goes wrong on purpose. ``people``: what others do
     in an hour that gets in the way (``strangers``). ``contested``: bids give way to whoever pays more.
+    ``bill_pulls``: an image's bytes are billed as received; Vast does not say whether they are.
 
     ``async with`` opens the socket (``listen=False``: none, for a virtual loop) and at the end destroys
     every contract and the remotes behind them. ``handle`` answers without a socket.
@@ -50,12 +51,15 @@ class Simulator:
         faults: FaultPlan | None = None,
         people: float = 0.0,
         contested: bool = False,
+        bill_pulls: bool = True,
         listen: bool = True,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.backend: RemoteBackend = backend or NoRemotes()
         self.market = Market(self.clock, seed=seed, offers=offers, moving=moving, contested=contested)
-        self.contracts = Contracts(self.market, self.clock, self.backend, boot=boot, credit=credit)
+        self.contracts = Contracts(
+            self.market, self.clock, self.backend, boot=boot, credit=credit, bill_pulls=bill_pulls
+        )
         self.strangers = Strangers(self.market, self.contracts, self.clock, busy=people)
         self.faults = faults or FaultPlan([], seed=seed)
         self.contracts.on_rent = Mishaps(self.faults, self.contracts, self.strangers, self.clock).made

@@ -174,7 +174,7 @@ def test_the_gpu_bills_while_running_and_the_disk_always():
         await clock.sleep(86400)
         assert sim.contracts.spent() == final == sim.contracts.history[0].paid
 
-    on_virtual_time(story)
+    on_virtual_time(story, bill_pulls=False)
 
 
 def test_a_wall_clock_that_jumps_bills_the_time():
@@ -208,7 +208,7 @@ def test_an_empty_account_stops_everything_and_a_deposit_starts_it_again():
         await clock.sleep(10)
         assert (await call.show(c))["actual_status"] == "running"
 
-    on_virtual_time(story, credit=0.2)
+    on_virtual_time(story, credit=0.2, bill_pulls=False)
 
 
 def test_the_end_date_ends_it():

@@ -236,7 +236,8 @@ def test_the_bill_is_what_was_paid_to_the_second():
     clock = VirtualClock(loop)
 
     async def main():
-        async with make(clock, backend=ModelledBackend(clock), credit=1000) as sim:
+        market = make(clock, backend=ModelledBackend(clock), credit=1000, bill_pulls=False)
+        async with market as sim:
             call = Caller(sim)
             c = await call.rented(disk=100)
             await clock.sleep(5 + 3600)

@@ -78,7 +78,7 @@ class Keys(Endpoints):
         key_id = int(request.path.strip("/").rsplit("/", 1)[1])
         if not any(k.id == key_id for k in contract.ssh_keys):
             raise refuse(404, "no_such_key", f"SSH key {key_id} not found.")
-        contract.ssh_keys = [k for k in contract.ssh_keys if k.id != key_id]
+        await self.desk.contracts.detach(contract, key_id)
         return {"success": True}
 
     def _ssh_key(self, body: dict[str, Any]) -> SshKey:

@@ -69,7 +69,8 @@ class Reading(Endpoints):
             raise invalid("personal_repo")
         if contract.running_since is None:
             raise refuse(400, "instance_unavailable", f"Instance {target} does not run.")
-        return {"success": True, "msg": f"instance_{target}_at_{self.desk.clock.time():.0f} is being made."}
+        # a rehearsal's disk is no image, and nothing of it leaves this computer
+        raise refuse(400, "registry_unavailable", "A rehearsal cannot push snapshots to a registry.")
 
     async def backups(self, request: Request, key: Key | None, _: int) -> Any:
         return {"success": True, "backups": []}

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -17,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from choline_tui.simulator.remotes.traffic import Meter
+
 __all__ = ["GREETING", "Server", "main", "shell", "shell_environment"]
 
 GREETING = (
@@ -24,6 +27,10 @@ GREETING = (
     "and double check your ssh key.\n"
 )
 """Vast sends this before authentication; clients must cope with it on their standard error."""
+
+
+TELL_S = 0.5
+"""how often the traffic so far is told"""
 
 
 class Server(Protocol):
@@ -59,6 +66,7 @@ class Container:
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
         self._home = Path(config["home"])
+        self._meter = Meter(config["traffic"])
         self._port = 0
         self._server = self._make_server()
         self._listening = False
@@ -68,10 +76,10 @@ class Container:
         if self._config["sshd"] == "openssh":
             from choline_tui.simulator.remotes.openssh import OpenSshServer
 
-            return OpenSshServer(self._config)
+            return OpenSshServer(self._config, self._meter)
         from choline_tui.simulator.remotes.embedded import EmbeddedServer
 
-        return EmbeddedServer(self._config)
+        return EmbeddedServer(self._config, self._meter)
 
     def prepare_home(self) -> None:
         """Files an image brings along. From inside, where a stranger's link leads nowhere."""
@@ -104,13 +112,26 @@ class Container:
             f.write(("" if not present or present.endswith("\n") else "\n") + wanted + "\n")
         file.chmod(0o600)
 
+    def revoke(self, key: str) -> None:
+        """From the next login on; connections that are there stay."""
+        file = self._home / ".ssh" / "authorized_keys"
+        unwanted = " ".join(key.split())
+        present = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        left = [line for line in present.splitlines() if " ".join(line.split()) != unwanted]
+        file.write_text("".join(f"{line}\n" for line in left), encoding="utf-8")
+
+    async def tell_traffic(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_S)
+            self._meter.tell()
+
     async def start_onstart(self, port: int) -> None:
         """Vast runs it at every start; what it prints is the container's log (our own stdout)."""
         script = self._home / "onstart.sh"
         script.write_text(self._config["onstart"], encoding="utf-8")
         script.chmod(0o755)
         env = dict(self._config["env"])
-        env.setdefault("VAST_TCP_PORT_22", str(port))
+        env["VAST_TCP_PORT_22"] = str(port)
         process = await asyncio.create_subprocess_exec(
             shell(),
             str(script),
@@ -147,6 +168,8 @@ class Container:
         self._port = sock.getsockname()[1]
         self.prepare_home()
         await self.start_onstart(self._port)
+        telling = asyncio.create_task(self.tell_traffic())
+        self._tasks.add(telling)
         if self._config["refuse"]:
             sock.close()
         else:
@@ -159,6 +182,8 @@ class Container:
         op = request.get("op")
         if op == "authorize":
             self.authorize(request["key"])
+        elif op == "revoke":
+            self.revoke(request["key"])
         elif op == "drop":
             self._server.drop()
         elif op == "refuse":
@@ -176,6 +201,14 @@ class Container:
         return {"ok": True}
 
 
+def _bound_files(disk_gb: float) -> None:
+    """No file here can be larger than the disk that was rented. The sum is not held: the disk is a folder."""
+    most = int(disk_gb * 1e9)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if hard == resource.RLIM_INFINITY or most < hard:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
 async def _serve(control: socket.socket) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=1 << 22)
 
@@ -185,6 +218,7 @@ async def _serve(control: socket.socket) -> None:
 
     config = json.loads(await reader.readline())
     os.umask(0o022)
+    _bound_files(config["disk_gb"])
     os.chdir(config["home"])
     try:
         container = Container(config)

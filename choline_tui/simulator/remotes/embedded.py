@@ -16,6 +16,7 @@ from typing import Any
 import asyncssh
 
 from choline_tui.simulator.remotes.container import GREETING, shell, shell_environment
+from choline_tui.simulator.remotes.traffic import Meter
 
 __all__ = ["EmbeddedServer"]
 
@@ -23,16 +24,23 @@ BUFFER = 1 << 18
 
 
 class _Login(asyncssh.SSHServer):
-    def __init__(self, authorized_keys: str, connections: "set[asyncssh.SSHServerConnection]") -> None:
+    def __init__(
+        self, authorized_keys: str, connections: "set[asyncssh.SSHServerConnection]", meter: Meter
+    ) -> None:
         self._authorized_keys = authorized_keys
         self._connections = connections
+        self._meter = meter
+        self._counted = 0
         self._conn: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._conn = conn
         self._connections.add(conn)
+        self._counted = self._meter.begin(conn.get_extra_info("socket"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # the event loop closes the socket after this
+        self._meter.end(self._counted)
         if self._conn is not None:
             self._connections.discard(self._conn)
 
@@ -53,15 +61,16 @@ class _Login(asyncssh.SSHServer):
 
 
 class EmbeddedServer:
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], meter: Meter) -> None:
         self._config = config
+        self._meter = meter
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
 
     async def listen(self, sock: socket.socket) -> None:
         home = self._config["home"]
         login: Callable[[], asyncssh.SSHServer] = lambda: _Login(  # noqa: E731
-            f"{home}/.ssh/authorized_keys", self._connections
+            f"{home}/.ssh/authorized_keys", self._connections, self._meter
         )
         self._acceptor = await asyncssh.listen(
             sock=sock,

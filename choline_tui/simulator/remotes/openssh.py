@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from choline_tui.simulator.remotes.container import GREETING, shell
+from choline_tui.simulator.remotes.traffic import Meter
 
 __all__ = ["OpenSshServer", "find_sshd", "write_config"]
 
@@ -108,8 +109,9 @@ exec {quote(shell())} -c "$command"
 
 
 class OpenSshServer:
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], meter: Meter) -> None:
         self._config = config
+        self._meter = meter
         self._accepting: asyncio.Task[None] | None = None
         self._sock: socket.socket | None = None
         self._running: dict[int, asyncio.subprocess.Process] = {}
@@ -143,11 +145,14 @@ class OpenSshServer:
                 env={"PATH": self._config["path"]},
                 start_new_session=True,
             )
-        self._running[process.pid] = process
-        try:
-            await process.wait()
-        finally:
-            self._running.pop(process.pid, None)
+            self._running[process.pid] = process
+            # our own end stays open until sshd has ended, for what the kernel has counted by then
+            counted = self._meter.begin(conn)
+            try:
+                await process.wait()
+            finally:
+                self._running.pop(process.pid, None)
+                self._meter.end(counted)
 
     def close(self) -> None:
         if self._accepting is not None:

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from choline_tui.kernel.errors import NotFound, RemoteError, UsageError
 from choline_tui.simulator.backend import Endpoint, Launch
-from choline_tui.simulator.remotes import disk, isolation, openssh, shims
+from choline_tui.simulator.remotes import disk, isolation, openssh, shims, traffic
 from choline_tui.simulator.remotes.isolation import Box, Kind
 
 __all__ = ["ProcessBackend"]
@@ -100,9 +100,27 @@ class _Remote:
     launch: Launch
     box: Box
     keys: list[str]
+    traffic: int
+    """an open file in which the container tells what its SSH has carried"""
     port: int = 0
     refuse: bool = False
     running: _Running | None = None
+
+
+def _reserved(port: int) -> socket.socket:
+    """A loopback port nobody is given while this is open: this one, if it is free."""
+    for wanted in (port, 0):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", wanted))
+        except OSError:
+            sock.close()
+            if not wanted:
+                raise
+        else:
+            break
+    return sock
 
 
 def _answer(line: bytes) -> dict[str, Any]:
@@ -134,6 +152,8 @@ class ProcessBackend:
         self._sshd = sshd
         self._sshd_path = openssh.find_sshd() or ""
         self._remotes: dict[int, _Remote] = {}
+        self._carried: dict[int, tuple[int, int]] = {}
+        """what containers that are gone had carried; one made anew goes on from there"""
         if not isolation.works(self.isolation):
             raise UsageError(f"this computer does not let us isolate remotes with {self.isolation}")
         if sshd == "openssh":
@@ -161,17 +181,28 @@ class ProcessBackend:
             raise RemoteError(f"contract {launch.contract} has a container already")
         box = Box(launch.contract, self.root / str(launch.contract))
         await asyncio.to_thread(self._make, box, launch)
-        self._remotes[launch.contract] = _Remote(launch, box, list(launch.authorized_keys))
+        told = traffic.make(box.base / "traffic", self._carried.pop(launch.contract, (0, 0)))
+        self._remotes[launch.contract] = _Remote(launch, box, list(launch.authorized_keys), told)
 
     async def start(self, contract: int) -> Endpoint:
         remote = self._remote(contract)
         if remote.running is not None:
             return Endpoint("127.0.0.1", remote.port)
-        remote.running = await self._spawn(remote)
+        # bound, so that it stays ours, and not listening, so that the container may have it: the container's
+        # variables name it before the container is there
+        with _reserved(remote.port) as place:
+            remote.port = place.getsockname()[1]
+            remote.running = await self._spawn(remote)
+            await self._begin(remote)
+        return Endpoint("127.0.0.1", remote.port)
+
+    async def _begin(self, remote: _Remote) -> None:
+        running, contract = remote.running, remote.launch.contract
+        assert running is not None
         try:
             async with asyncio.timeout(START_LIMIT):
                 remote.port = int(_answer(await self._configure(remote))["port"])
-            remote.running.note_first()
+            running.note_first()
         except BaseException as exc:
             await self._end(remote)
             if isinstance(exc, TimeoutError):
@@ -180,7 +211,6 @@ class ProcessBackend:
                 said = disk.tail(remote.box.server_log, 300).strip()
                 raise RemoteError(f"{exc.message}{': ' + said if said else ''}") from exc
             raise
-        return Endpoint("127.0.0.1", remote.port)
 
     async def stop(self, contract: int) -> None:
         await self._end(self._remote(contract))
@@ -190,7 +220,9 @@ class ProcessBackend:
         if remote is None:
             return
         await self._end(remote)
+        self._carried[contract] = self.traffic(contract)
         self._remotes.pop(contract, None)
+        os.close(remote.traffic)
         await asyncio.to_thread(disk.remove, remote.box.base)
 
     async def authorize(self, contract: int, public_key: str) -> None:
@@ -201,6 +233,19 @@ class ProcessBackend:
             remote.keys.append(public_key)
         if remote.running is not None:
             await remote.running.ask(op="authorize", key=public_key)
+
+    async def revoke(self, contract: int, public_key: str) -> None:
+        """From now on no login with that key; connections that are there stay."""
+        remote = self._remote(contract)
+        if public_key in remote.keys:
+            remote.keys.remove(public_key)
+        if remote.running is not None:
+            await remote.running.ask(op="revoke", key=public_key)
+
+    def traffic(self, contract: int) -> tuple[int, int]:
+        """Bytes that its SSH has sent and received so far, roughly: see ``remotes.traffic``."""
+        remote = self._remotes.get(contract)
+        return self._carried.get(contract, (0, 0)) if remote is None else traffic.read(remote.traffic)
 
     def log(self, contract: int) -> str:
         return disk.tail(self._remote(contract).box.log, LOG_LIMIT)
@@ -262,6 +307,7 @@ class ProcessBackend:
         (box.etc / "host_key.pub").write_text(public + "\n", encoding="utf-8")
         plain = self.isolation == "plain"
         shims.write_shims(box.bin, launch.gpus, launch.machine_id, refuse=plain)
+        shims.write_df(box.bin, box.home, launch.disk_gb)
         openssh.write_config(box.etc, box.home, self._path(box), own_accounts=not plain)
         if self._sshd == "openssh":
             if os.getuid() == 0:
@@ -291,11 +337,11 @@ class ProcessBackend:
             str(inside),
             *(str(Path(p).absolute()) for p in sys.path),
         ]
-        fds = [inside] + ([info_in] if info_in is not None else [])
+        fds = [inside, remote.traffic] + ([info_in] if info_in is not None else [])
         log, trouble = disk.append(remote.box.log), disk.append(remote.box.server_log)
         try:
             launcher = await asyncio.create_subprocess_exec(
-                *isolation.launcher(self.isolation, remote.box, argv, [inside], info_in),
+                *isolation.launcher(self.isolation, remote.box, argv, [inside, remote.traffic], info_in),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=trouble,
@@ -326,6 +372,7 @@ class ProcessBackend:
             "PATH": self._path(remote.box),
             "USER": "root",
             "CHOLINE_REHEARSAL": "1",
+            "VAST_TCP_PORT_22": str(remote.port),
         }
         for name, value in remote.launch.env.items():
             # names such as "-p 8080:8080" are options of docker's, not variables
@@ -347,6 +394,8 @@ class ProcessBackend:
             "keys": remote.keys,
             "port": remote.port,
             "refuse": remote.refuse,
+            "traffic": remote.traffic,
+            "disk_gb": remote.launch.disk_gb,
             "sshd": self._sshd,
             "sshd_path": self._sshd_path,
             "sshd_config": str(box.etc / "sshd_config"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from choline_tui.simulator.backend import Gpu
 
-__all__ = ["SYSTEM_PATH", "compute_cap", "driver_name", "nvidia_smi", "write_shims"]
+__all__ = ["SYSTEM_PATH", "compute_cap", "driver_name", "nvidia_smi", "write_df", "write_shims"]
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -269,6 +269,46 @@ def write_shims(directory: Path, gpus: Sequence[Gpu], machine: int, *, refuse: b
         link = directory / "python"
         link.unlink(missing_ok=True)
         link.symlink_to(target)
+
+
+def write_df(directory: Path, home: Path, disk_gb: float) -> None:
+    """``df`` as on an instance: one disk of the size that was rented, filled by what lies in its home."""
+    real = _which("df")
+    (directory / "df").write_text(
+        f"""#!/bin/sh
+# a rehearsal's disk is a folder; this shows it as the disk that was rented, with what this computer has left
+unit=1024 human= letters=
+for word do
+  case $word in
+    --*) exec {shlex.quote(real)} "$@";;
+    -*[!PkhHmTa-]*) exec {shlex.quote(real)} "$@";;
+    -*) letters=$letters$word;;
+  esac
+done
+case $letters in *h*|*H*) human=1;; *m*) unit=1048576;; esac
+total={int(disk_gb * 1e9) // 1024}
+used=$(du -sk {shlex.quote(str(home))} 2>/dev/null | tail -n 1 | cut -f 1)
+used=${{used:-0}}
+left=$({shlex.quote(real)} -Pk {shlex.quote(str(home))} 2>/dev/null | tail -n 1 | awk '{{print $4}}')
+left=${{left:-0}}
+free=$((total - used))
+[ "$free" -lt 0 ] && free=0
+[ "$left" -lt "$free" ] && free=$left
+size() {{
+  if [ -z "$human" ]; then echo $(($1 * 1024 / unit)); return; fi
+  awk -v k="$1" 'BEGIN {{ printf "%.1fG", k / 1048576 }}'
+}}
+name=1024-blocks
+[ "$unit" = 1048576 ] && name=1M-blocks
+[ -n "$human" ] && name=Size
+kind= type=
+case $letters in *T*) kind=' Type' type=' overlay';; esac
+echo "Filesystem$kind $name Used Available Capacity Mounted on"
+echo "overlay$type $(size $total) $(size $used) $(size $free) $((used * 100 / (total > 0 ? total : 1)))% /"
+""",
+        encoding="utf-8",
+    )
+    (directory / "df").chmod(0o755)
 
 
 def _which(name: str) -> str:
