@@ -3,7 +3,6 @@
 Nothing that takes long to load (pydantic, the services, the store) is imported before the first frame.
 """
 
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
-from textual.app import App
-from textual.color import Color
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
@@ -23,6 +20,7 @@ from choline_tui.kernel.clock import Clock, SystemClock
 from choline_tui.kernel.errors import CholineError, ConfigError
 from choline_tui.kernel.text import plain
 from choline_tui.screens.themes import THEMES
+from choline_tui.screens.wardrobe import Worn
 from choline_tui.widgets.top_line import TopLine
 
 if TYPE_CHECKING:
@@ -78,7 +76,7 @@ def _ours_first(named: "tuple[str, Theme]") -> tuple[bool, str]:
 Connect = Callable[[Mapping[str, str], Clock, bool], "tuple[Choline, Source]"]
 
 
-class CholineApp(App[str]):
+class CholineApp(Worn):
     """``where``: the screen it opens with. ``connect``: makes services and feed, after the first frame.
     Its result is what the program does next: ``demo``, or None."""
 
@@ -100,12 +98,6 @@ class CholineApp(App[str]):
         clock: Clock | None = None,
         simulator: bool = False,
     ) -> None:
-        from choline_tui.services.looks import read_looks
-
-        self.environ = dict(os.environ if environ is None else environ)
-        self.looks = looks if looks is not None else read_looks(self.environ)
-        self.ascii = self.looks.ascii
-        self.readonly = self.looks.readonly
         self.simulator = simulator
         self.clock = clock if clock is not None else SystemClock()
         self.snapshot: Snapshot | None = None
@@ -115,65 +107,12 @@ class CholineApp(App[str]):
         self._connect = connect
         self._choline: Choline | None = None
         self._feed: Source | None = None
-        super().__init__()
-        for theme in THEMES:
-            self.register_theme(theme)
-        self._wrong: list[str] = []
-        self._wear(self.looks)
+        super().__init__(os.environ if environ is None else environ, looks)
 
-    # ------------------------------------------------------------------------------------------ looks
-
-    def _wear(self, looks: "Looks") -> None:
-        self.looks = looks
-        self.ascii, self.readonly = looks.ascii, looks.readonly
-        self.animation_level = "full" if looks.animations else "none"
-        self._wrong = []
-        theme = looks.theme
-        if theme not in self.available_themes:
-            self._wrong.append(f"ui.theme: {self._theme_hint(theme)}")
-            theme = THEMES[0].name
-        elif self.no_color and self.available_themes[theme].ansi:
-            # these come out as plain black when colours are taken away
-            theme = THEMES[0].name
-        self.theme = theme
-        good, wrong = actions.overrides(looks.keys) if looks.keys else ({}, [])
-        self._wrong += wrong
-        if good or self._keymap:
-            self.set_keymap(good)
-
-    def get_css_variables(self) -> dict[str, str]:
-        """The theme's, and ``$muted``: text that stands back, in every theme."""
-        found = super().get_css_variables()
-        fore, back = Color.parse(found["foreground"]), Color.parse(found["background"])
-        return {**found, "muted": back.blend(fore, 0.62).hex}
-
-    def _theme_hint(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self.available_themes, n=1, cutoff=0.5)
-        return f"there is no theme '{name}'" + (f"; did you mean {near[0]}?" if near else "")
-
-    def apply_looks(self) -> None:
-        """Read how things look anew, after the settings changed."""
-        from choline_tui.services.looks import read_looks
-
-        self._wear(read_looks(self.environ))
+    def looks_changed(self) -> None:
         if self._choline is not None:
             self._choline.readonly = self.readonly
         self.tell_top_line()
-        for screen in self.screen_stack:
-            screen.refresh_bindings()
-            screen.refresh(layout=True)
-
-    def check_theme(self, name: str) -> None:
-        """Raises ConfigError when there is no such theme."""
-        if name not in self.available_themes:
-            raise ConfigError(self._theme_hint(name), hint=f"There is: {', '.join(self.available_themes)}.")
-
-    def check_keys(self, wanted: Mapping[str, str]) -> None:
-        """Raises ConfigError for an action there is not, or a key that is none or taken."""
-        mine = {**self.looks.keys, **wanted}
-        wrong = [line for line in actions.overrides(mine)[1] if line.split(": ")[0][5:] in wanted]
-        if wrong:
-            raise ConfigError(wrong[0])
 
     # --------------------------------------------------------------------------------- start and end
 
@@ -181,7 +120,7 @@ class CholineApp(App[str]):
         self.switch_mode(self._where)
         self.call_after_refresh(self._wake)
 
-    @work(exclusive=True, group="feed", exit_on_error=False)
+    @work(exclusive=True, group="feed", description="opening this home", exit_on_error=False)
     async def _wake(self) -> None:
         """After the first frame: the services, then the live picture for as long as the app is there."""
         await self.prepare()
@@ -209,7 +148,7 @@ class CholineApp(App[str]):
             self.choline.settings()
         except CholineError as error:
             self.fail(error, doing)
-        for line in self._wrong:
+        for line in self.wrong_looks:
             self.fail(ConfigError(line, hint="F2 opens the settings."), doing)
 
     def _take(self, snapshot: "Snapshot") -> None:

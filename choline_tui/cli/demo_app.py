@@ -16,6 +16,7 @@ from textual import work
 from choline_tui.app import CholineApp
 from choline_tui.cli.demo_parts import KEY, EnginePart, MarketPart, make_project
 from choline_tui.kernel.errors import CholineError
+from choline_tui.services.looks import read_looks
 
 __all__ = ["DemoApp", "demo_app"]
 
@@ -52,8 +53,11 @@ class DemoApp(CholineApp):
         self.root = root
         self.market = MarketPart(root, boot=boot, environ=own, people=PEOPLE)
         self.project = root / "project"
+        looks = read_looks(environ)  # as the person is used to
         super().__init__(
-            environ={**own, "CHOLINE_HOME": str(root / "home"), "VAST_API_KEY": KEY}, simulator=True
+            looks=looks,
+            environ={**own, "CHOLINE_HOME": str(root / "home"), "VAST_API_KEY": KEY},
+            simulator=True,
         )
 
     async def prepare(self) -> None:

@@ -183,7 +183,7 @@ class Choline(MarketServices):
             if self._connection is not None:
                 await self._connection.close()
             self._connection = await connect(self.paths, self.environ, start=self.start_engine)
-            self._connection.readonly = self.readonly
+        self._connection.readonly = self.readonly
         return self._connection
 
     async def _call(self, method: str, **params: Any) -> Any:
