@@ -130,6 +130,19 @@ class Folder:
                 os.unlink(temporary, dir_fd=parent)
                 raise
 
+    def make_way(self, name: bytes) -> bytes:
+        """Rename a directory in whose place a file is to come; its new name. What it holds is kept."""
+        with self._parent(name) as (parent, last):
+            for n in range(1, 1000):
+                other = last[:240] + b".before-%d" % n
+                try:
+                    os.mkdir(other, dir_fd=parent)  # takes the name; an empty directory may be replaced
+                except FileExistsError:
+                    continue
+                os.rename(last, other, src_dir_fd=parent, dst_dir_fd=parent)
+                return name[: len(name) - len(last)] + other
+        raise Refused("it was a directory too often")
+
     @contextmanager
     def existing(self, name: bytes) -> Iterator[int]:
         """A descriptor to read a file that is here from; ``Refused`` when there is no such file."""

@@ -36,6 +36,8 @@ MAX_FILES = 1_000_000
 """Names in one listing; each takes some 300 bytes here."""
 MAX_PATH = 3000
 """Bytes of a path below a directory; with what stands before it a system takes 4096."""
+MAX_DEPTH = 500
+"""rsync goes down 1024 directories (measured with 3.5)"""
 _MAX_LISTING = 256 << 20
 _MAX_RECORD = 1 << 20
 _MAX_NOISE = 1 << 20
@@ -124,12 +126,12 @@ def local_listing(base: Path) -> dict[bytes, Entry]:
 class Listing:
     """Takes the remote's list in pieces, so that no more is held than what it is worth.
 
-    ``too_long``: at most a hundred of the names that no path here could hold.
+    ``too_long``: at most a hundred directories below which are names that no path here could hold.
     """
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
-        self.too_long: list[bytes] = []
+        self.too_long: set[bytes] = set()
         self._rest = b""
         self._size = 0
 
@@ -154,9 +156,9 @@ class Listing:
         if match is None or _UNSAFE.search(match[5]):
             raise ValueError("it holds what is no file's name")
         kind, mode, size, mtime, name = match.groups()
-        if len(name) > MAX_PATH:
+        if len(name) > MAX_PATH or name.count(b"/") >= MAX_DEPTH:
             if len(self.too_long) < 100:
-                self.too_long.append(name[:MAX_PATH])
+                self.too_long.add(_top(name))
         elif PARTIAL not in name or PARTIAL not in name.split(b"/"):
             self.entries[name] = Entry(_LETTERS.get(kind, "x"), int(size), int(mtime), int(mode, 8))
 
@@ -167,7 +169,7 @@ async def remote_listing(
     """The same for a directory on the remote; empty when there is none. ``TransferFailed`` when the
     remote has neither GNU find nor python3, answers nonsense, or has more than ``MAX_FILES`` names.
 
-    ``too_long`` gets beginnings of the names that are left out because no path here could hold them.
+    ``too_long`` gets the directories below which names are left out because no path here could hold them.
     """
     command = _REMOTE.format(path=shlex.quote(remote_path(path)), program=shlex.quote(_PROGRAM))
     listing = Listing()
@@ -204,8 +206,15 @@ async def remote_listing(
             hint="The machine needs GNU find or python3; very many files are better packed into fewer.",
         )
     if too_long is not None:
-        too_long += listing.too_long
+        too_long += sorted(listing.too_long)
     return listing.entries
+
+
+def _top(name: bytes) -> bytes:
+    """The deepest directory on the way to a name that is not too long itself."""
+    short = name[:MAX_PATH]
+    whole = short.rpartition(b"/")[0] if len(short) < len(name) else short
+    return b"/".join((whole or short).split(b"/")[:MAX_DEPTH])
 
 
 async def _end_of(process: RemoteProcess) -> int:

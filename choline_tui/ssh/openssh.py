@@ -81,6 +81,35 @@ class OpenSsh:
         _write_if_new(config, self._config(pinned).encode("utf-8", "surrogateescape"))
         return config
 
+    def block(self, name: str) -> str:
+        """The machine as ``Host name``, for other tools to use as they are used: what protects from a
+        stranger is set and cannot be unset by what comes later in a configuration; the rest is theirs.
+        The pinned host key is written beside. Raises ``OSError``."""
+        self.write()
+        address = self.address
+        return "\n".join(
+            [
+                f"Host {name}",
+                f"  HostName {address.host.replace('%', '%%')}",
+                *([f"  Port {address.port}"] if address.port else []),
+                *([f"  User {address.user}"] if address.user else []),
+                f"  HostKeyAlias {self.alias}",
+                f"  UserKnownHostsFile {_quoted(self.directory / (self.alias + '.hosts'))}",
+                "  GlobalKnownHostsFile /dev/null",
+                "  StrictHostKeyChecking yes",
+                "  UpdateHostKeys no",
+                "  CheckHostIP no",
+                f"  HostKeyAlgorithms {_algorithms(self.host_key)}",
+                f"  IdentityFile {_quoted(self.private_path)}",
+                f"  IdentitiesOnly {'no' if self.use_agent else 'yes'}",
+                "  PreferredAuthentications publickey",
+                "  ForwardAgent no",
+                "  ForwardX11 no",
+                f"  ServerAliveInterval {max(1, round(self.keepalive))}",
+                "",
+            ]
+        )
+
     def _config(self, pinned: Path) -> str:
         address = self.address
         lines = [f"Host {self.target}"]

@@ -39,6 +39,8 @@ __all__ = ["Method", "download", "upload"]
 
 Method = Literal["auto", "rsync", "tar"]
 
+_MAX_LEFT = 200
+"""names on one command line"""
 KEPT_FREE = 32 << 20
 """bytes of this computer's disk that results never take"""
 _UP = ("-rlpt", "--no-devices", "--no-specials", "--force")
@@ -124,6 +126,13 @@ async def download(
     wanted = {name: entry for name, entry in there.items() if not excluded(name)}
     if again:
         wanted = {name: wanted[name] for name in again if name in wanted}
+    directories = {name for name, entry in here.items() if entry.kind == "d"}
+    # a link instead of a directory that came before is not taken: what is in the directory counts more
+    linked = [name for name, entry in wanted.items() if entry.kind == "l" and name in directories]
+    for name in linked:
+        del wanted[name]
+    blocked = [name for name, entry in wanted.items() if entry.kind == "f" and name in directories]
+    if again:
         here = {}
     plain = [entry for entry in wanted.values() if entry.kind == "f"]
     meter.bytes_total, meter.files_total = sum(entry.size for entry in plain), len(plain)
@@ -133,10 +142,16 @@ async def download(
             hint="Raise the limit, or leave something out.",
         )
     skipped = [f"{printable(n)}: not a file" for n, entry in wanted.items() if entry.kind == "x"]
-    skipped += [f"{printable(name[:200])}...: its path is too long for this computer" for name in too_long]
-    del skipped[1000:]
+    skipped += [
+        f"{printable(name[:100])}...: too deep, its path is too long for this computer" for name in too_long
+    ]
+    skipped += [f"{printable(name)}: a link now; the directory that came before is kept" for name in linked]
     folder = Folder(dest)
     try:
+        for name in blocked:
+            kept = folder.make_way(name)
+            skipped.append(f"{printable(name)}: a directory before, kept as {printable(kept)}")
+        del skipped[1000:]
         needed = {n for n, e in wanted.items() if e.kind in "fdl" and _differs(e, here.get(n))}
         room = _room(dest, sum(wanted[name].size for name in needed if wanted[name].kind == "f"))
         skipped += await asyncio.to_thread(_one_here, folder, wanted)
@@ -148,7 +163,11 @@ async def download(
             ):
                 return _done(meter, 0, 0, "rsync", skipped)
             try:
-                leave = [*(_excluding(pattern) for pattern in exclude), *_excluded_tops(too_long)]
+                leave = [
+                    *(_excluding(pattern) for pattern in exclude),
+                    *_excluded(too_long, "/"),
+                    *_excluded(linked, ""),
+                ]
                 names = sorted(wanted) if again else None
                 size, count = await _rsync_down(
                     conn, src, dest, folder, leave, names, max_bytes=max_bytes, room=room, meter=meter
@@ -216,16 +235,14 @@ def _excluding(pattern: str) -> str:
     return f"--exclude={'/' if anchored else ''}{bare}"
 
 
-def _excluded_tops(names: Sequence[bytes]) -> list[str]:
-    """Options that keep rsync from going down to names that are too long."""
+def _excluded(names: Sequence[bytes], end: str) -> list[str]:
+    """Options that make rsync leave out just these names; ``end``: "/" for directories."""
     tops = set()
-    for name in names:
-        # MAX_PATH bytes of each are known: the part that was cut off is left out with all below it
-        top = name.rpartition(b"/")[0] or name
-        text = os.fsdecode(top)
+    for name in names[:_MAX_LEFT]:
+        text = os.fsdecode(name)
         if any(c in text for c in "*?["):
             text = re.sub(r"([*?\[\\])", r"\\\1", text)
-        tops.add(f"--exclude=/{text}/")
+        tops.add(f"--exclude=/{text}{end}")
     return sorted(tops)
 
 
