@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from choline_tui.cli.output import Output, clean, dollars, folded, span
 from choline_tui.cli.progress import Screen, Transfers
-from choline_tui.cli.words import worth_telling
 from choline_tui.kernel.text import PlainLines
+from choline_tui.model.event_words import worth_telling
 from choline_tui.model.run import Event, Outcome, Run
 
 if TYPE_CHECKING:

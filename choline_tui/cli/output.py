@@ -5,19 +5,18 @@ library would take longer to load than the whole of ``choline offers`` may take.
 """
 
 import json
-import math
 import os
 import shutil
 import sys
 import textwrap
-import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from choline_tui.kernel.text import CUT, plain
+from choline_tui.kernel.text import CUT
+from choline_tui.model.words import clean, dollars, number, size, span, when
 
 __all__ = [
     "Column",
@@ -32,20 +31,13 @@ __all__ = [
     "pad",
     "size",
     "span",
+    "when",
 ]
 
 Style = Literal["bold", "dim", "red", "green", "yellow", "cyan", ""]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 GAP = "  "
-
-
-def clean(value: Any, limit: int = 200) -> str:
-    """Foreign text as one inert line of at most ``limit`` characters; None is ''."""
-    if value is None:
-        return ""
-    line = " ".join(plain(str(value)[: 8 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + CUT
 
 
 def cell_width(text: str) -> int:
@@ -72,53 +64,6 @@ def cut(text: str, width: int) -> str:
 def pad(text: str, width: int, align: str = "left") -> str:
     room = " " * max(0, width - cell_width(text))
     return room + text if align == "right" else text + room
-
-
-def number(value: Any, digits: int = 0, factor: float = 1.0) -> str:
-    """A number with that many decimals; what is not a number is '?': it is not known."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return "?"
-    return f"{value * factor:.{digits}f}"
-
-
-def dollars(value: Any, digits: int = 4) -> str:
-    shown = number(value, digits)
-    return shown if shown == "?" else f"${shown}"
-
-
-def size(count: Any) -> str:
-    """Bytes for a person, in powers of 1000 as disks and networks are sold."""
-    if isinstance(count, bool) or not isinstance(count, (int, float)) or not math.isfinite(count):
-        return "?"
-    if count < 1000:
-        return f"{count:.0f} B"
-    for unit in ("kB", "MB", "GB", "TB"):
-        count /= 1000
-        if count < 999.95 or unit == "TB":
-            break
-    return f"{count:.1f} {unit}"
-
-
-def span(seconds: float | None) -> str:
-    """A span of time in one short word: ``42s``, ``3m10s``, ``2h05m``, ``4d03h``."""
-    if seconds is None or not math.isfinite(seconds):
-        return "?"
-    left = max(0, round(seconds))
-    if left < 60:
-        return f"{left}s"
-    if left < 3600:
-        return f"{left // 60}m{left % 60:02d}s"
-    if left < 86400:
-        return f"{left // 3600}h{left % 3600 // 60:02d}m"
-    return f"{left // 86400}d{left % 86400 // 3600:02d}h"
-
-
-def when(at: float | None, now: float) -> str:
-    """Local time with zone, and how long ago."""
-    if at is None:
-        return "?"
-    shown = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(at))
-    return f"{shown} ({span(now - at)} ago)" if at <= now else f"{shown} (in {span(at - now)})"
 
 
 def folded(text: str, width: int | None, indent: int = 0) -> str:

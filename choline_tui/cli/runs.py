@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from choline_tui.cli.context import Context
 from choline_tui.cli.output import Column, Style, clean, dollars, folded, number, size, span, when
 from choline_tui.cli.values import Positive, duration
-from choline_tui.cli.words import plain_words
 from choline_tui.kernel.errors import UsageError
+from choline_tui.model.event_words import plain_words
 
 if TYPE_CHECKING:
     from choline_tui.model.run import Rental, Run
@@ -46,7 +46,7 @@ STATES: dict[str, tuple[str, Style]] = {
     "missed": ("○", "yellow"),
 }
 """glyph and colour of a run's state, or of its outcome once it has ended"""
-GROUPS = ("live", "billing", "ended")
+GROUPS = ("live", "billing", "ended", "archived")
 
 
 def configure_status(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import pytest
 from choline_tui.cli.follow import Follower
 from choline_tui.cli.output import Output
 from choline_tui.cli.progress import Waiting
-from choline_tui.cli.words import STATES, plain_words, worth_telling
+from choline_tui.model.event_words import STATES, plain_words, worth_telling
 from choline_tui.model.run import AttemptState, Event, RentalState, RunState
 from tests.cli.fakes import HOSTILE, NOW, Bench, FakeCholine, Terminal, ended_view, forged, offer, offers
 from tests.support import wait_until

@@ -7,7 +7,7 @@ Nothing is lost here: ``choline show`` has every row, ``--json`` as it was writt
 import re
 from typing import TYPE_CHECKING
 
-from choline_tui.cli.output import clean
+from choline_tui.model.words import clean
 
 if TYPE_CHECKING:
     from choline_tui.model.run import Event
