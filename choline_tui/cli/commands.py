@@ -56,13 +56,22 @@ COMMANDS = (
     Command("show", "runs", "everything about one run", "runs"),
     Command("logs", "logs", "what a run printed", "runs"),
     Command("ssh", "shell", "a shell, or a command, on a run's machine", "runs"),
+    Command("attach", "inside", "the terminal of a run's own program", "runs"),
+    Command("exec", "inside", "a command in a run's directory, with its variables", "runs"),
+    Command("forward", "inside", "a port of a run's machine, on this computer", "runs"),
+    Command("open", "inside", "a run's directory in VS Code, over SSH", "runs"),
+    Command("ls", "files", "a run's files, on its machine or at home", "runs"),
+    Command("cat", "files", "one file of a run", "runs"),
     Command("pull", "runs", "bring a run's results home now", "runs"),
     Command("stop", "stop", "end a run, bring its results home, destroy its rental", "runs"),
+    Command("rm", "remove", "take an ended run out of the lists, with its files", "runs"),
+    Command("prune", "remove", "the same with all runs that ended long ago", "runs"),
     Command("rentals", "rentals", "everything the account has on the market, and whose it is", "money"),
     Command("destroy", "rentals", "destroy a rental that belongs to no live run", "money"),
     Command("engine", "engine", "the process that acts: start, stop, status, run", "this home"),
     Command("config", "config", "settings: path, show, set, unset", "this home"),
     Command("key", "config", "what the API key may do", "this home"),
+    Command("ssh-config", "ssh_config", "let 'ssh choline-RUN' work in every other tool", "this home"),
     Command("completion", "completion", "completion for bash, zsh or fish", "this home"),
     Command("simulate", "simulate", "a rehearsal market on this computer", "rehearse"),
     Command("demo", "demo", "the whole job on a private rehearsal market, without an account", "rehearse"),
@@ -79,7 +88,6 @@ OLD_WORDS = {
     "stream": "logs -f",
     "log": "logs",
     "list": "status",
-    "ls": "status",
 }
 """Verbs of older tools that are gone, and what to say now."""
 
@@ -190,7 +198,7 @@ def build_parser(commands: Sequence[Command] = COMMANDS) -> Parser:
         module = importlib.import_module(f"choline_tui.cli.{command.module}")
         sub = inner.add_parser(command.name, help=command.summary, description=command.summary + ".")
         sub.set_defaults(parser=sub)
-        getattr(module, f"configure_{command.name.lstrip('_')}")(sub)
+        getattr(module, f"configure_{command.name.lstrip('_').replace('-', '_')}")(sub)
     return parser
 
 

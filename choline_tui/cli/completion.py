@@ -7,7 +7,7 @@ from choline_tui.cli.output import clean
 
 __all__ = ["configure_completion", "configure_runs"]
 
-RUN_ARGUMENTS = ("run", "like")
+RUN_ARGUMENTS = ("run", "runs", "like")
 
 PREAMBLE = {
     "bash": """
@@ -26,7 +26,8 @@ _choline_zsh_runs() {
 COMPLETE = {"bash": "_choline_compgen_runs", "zsh": "_choline_zsh_runs"}
 
 FISH_RUNS = (
-    "complete -c choline -n '__fish_seen_subcommand_from show logs ssh pull stop again'"
+    "complete -c choline -n '__fish_seen_subcommand_from show logs ssh attach exec forward open ls'"
+    "' cat pull stop rm again'"
     " -f -a '(choline _runs 2>/dev/null)'\n"
 )
 

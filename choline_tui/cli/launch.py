@@ -41,10 +41,10 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
     parser.usage = "choline run [flags] [-- COMMAND ...]"
     _what(parser)
     parser.add_argument(
-        "--like", default="", metavar="RUN", help="as that run was planned, with the code of now"
+        "--like", default="", metavar="RUN", help="on what that run was rented by: query, disk, cap, image"
     )
     _flags(parser)
-    parser.set_defaults(handler=run, rest=None, same_code=False, needs_project=False)
+    parser.set_defaults(handler=run, rest=None, same_code=False, like_what="machine", needs_project=False)
 
 
 def configure_create(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,9 @@ def configure_create(parser: argparse.ArgumentParser) -> None:
     parser.usage = "choline create [flags]"
     _what(parser)
     _flags(parser)
-    parser.set_defaults(handler=run, rest=None, same_code=False, needs_project=True, like="")
+    parser.set_defaults(
+        handler=run, rest=None, same_code=False, needs_project=True, like="", like_what="plan"
+    )
 
 
 def configure_again(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +66,7 @@ def configure_again(parser: argparse.ArgumentParser) -> None:
     )
     _what(parser)
     _flags(parser)
-    parser.set_defaults(handler=run, rest=None, needs_project=False)
+    parser.set_defaults(handler=run, rest=None, like_what="plan", needs_project=False)
 
 
 def _what(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +112,8 @@ def _flags(parser: argparse.ArgumentParser) -> None:
                             "in this home's store: not for secrets")  # fmt: skip
     group.add_argument("-p", "--port", action="append", type=port, default=[], metavar="PORT",
                        help="open a port: 6006, 8080:80, 53/udp")  # fmt: skip
+    group.add_argument("--tty", action=argparse.BooleanOptionalAction, default=None,
+                       help="a terminal of its own for the command: 'choline attach'")  # fmt: skip
     group.add_argument("--project", default="", metavar="DIR", help="start in this directory")
     group = parser.add_argument_group("how")
     group.add_argument("--dry-run", action="store_true", help="show the plan; rent nothing")
@@ -142,6 +146,7 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "command": command_text(args.rest),
         "like": args.like,
         "same_code": args.same_code,
+        "like_what": args.like_what if args.like else "plan",
         "gpu": args.gpu,
         "query": args.query,
         "offer": args.offer,
@@ -160,6 +165,7 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "max_life_s": args.max_life,
         "wait_s": args.wait,
         "tries": args.tries,
+        "tty": args.tty,
     }
     return _filtered(fields, args, context) if args.filter else fields
 

@@ -3,12 +3,10 @@
 import argparse
 import os
 import shlex
-import shutil
-import sys
-from collections.abc import Callable
 
 from choline_tui.cli.context import Context
-from choline_tui.kernel.errors import SystemFault, UsageError
+from choline_tui.cli.inside import Become, become, find_ssh
+from choline_tui.kernel.errors import UsageError
 
 __all__ = ["configure_ssh"]
 
@@ -27,14 +25,9 @@ def configure_ssh(parser: argparse.ArgumentParser) -> None:
 def ssh(
     args: argparse.Namespace,
     context: Context,
-    become: Callable[[str, list[str]], object] = os.execv,
+    take_over: Become = os.execv,
 ) -> int:
-    program = shutil.which("ssh", path=context.environ.get("PATH"))
-    if program is None:
-        raise SystemFault(
-            "OpenSSH's client 'ssh' is not installed here",
-            hint="Install it (Debian: apt install openssh-client), or use 'choline logs' and 'choline pull'.",
-        )
+    program = find_ssh(context)
     if args.rest is not None and not any(args.rest):
         raise UsageError("there is no command after '--'", hint="For example: -- nvidia-smi")
     access = context.use(lambda choline: choline.ssh(args.run), doing="asking the engine")
@@ -44,7 +37,4 @@ def ssh(
         command = access.command(f"cd {source} 2>/dev/null; {words}")
     else:
         command = access.shell()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    become(program, command)
-    return 0
+    return become(program, command, take_over)

@@ -68,6 +68,11 @@ class Paths:
         return self.data_dir / "ssh"
 
     @property
+    def ssh_names(self) -> Path:
+        """OpenSSH configuration with a name (``choline-RUN``) for each machine we have now."""
+        return self.ssh_dir / "config"
+
+    @property
     def runs_dir(self) -> Path:
         return self.data_dir / "runs"
 

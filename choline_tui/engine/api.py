@@ -17,10 +17,12 @@ from choline_tui.config.project import find_project, load_project
 from choline_tui.engine.checked import checked, read_request
 from choline_tui.engine.core import Engine
 from choline_tui.engine.follow import follow
+from choline_tui.engine.gate import Gate
 from choline_tui.engine.listing import market_rows
 from choline_tui.engine.machine import bring
 from choline_tui.engine.offers import FRESH_FOR
 from choline_tui.engine.planning import Draft, cap_from, draft, new_id, when_unreachable
+from choline_tui.engine.removal import check_code_is_there, remove, sweep_objects
 from choline_tui.engine.server import Method
 from choline_tui.kernel.errors import NotFound, RemoteError, StoreError, UsageError, VastError
 from choline_tui.kernel.layout import run_dir
@@ -30,7 +32,7 @@ from choline_tui.model.label import read_label
 from choline_tui.model.offer import OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
 from choline_tui.model.request import PlanCard, RunRequest
-from choline_tui.model.run import Rental, RentalState, Run, RunState
+from choline_tui.model.run import Plan, Rental, RentalState, Run, RunState
 from choline_tui.places.vast import VastPlace
 
 __all__ = ["ACTS", "READS", "Api"]
@@ -62,6 +64,7 @@ class Api:
         identity: Mapping[str, str],
         ssh_config: Callable[[Rental], tuple[str, str]],
         stop: Callable[[], None],
+        name_machines: Callable[[], None] = lambda: None,
     ) -> None:
         self.engine = engine
         self.ctx = engine.ctx
@@ -71,12 +74,14 @@ class Api:
         self.identity = dict(identity)
         self._ssh_config = ssh_config
         self._stop = stop
+        self._name_machines = name_machines
+        self._freezing = Gate()
         self._started = self.ctx.clock.time()
 
     def methods(self) -> dict[str, Method]:
         names = (
             "hello", "offers", "offers_stream", "plan", "start", "stop", "run", "follow", "pull",
-            "container_log", "ssh", "rentals", "destroy", "account", "key_check", "engine_stop",
+            "container_log", "ssh", "rentals", "destroy", "rm", "account", "key_check", "engine_stop",
         )  # fmt: skip
         return {name: checked(name, getattr(self, name)) for name in names}
 
@@ -208,9 +213,15 @@ class Api:
     def _like(self, request: RunRequest) -> Run | None:
         return self.ctx.store.find_run(request.like) if request.like else None
 
+    def _repeated(self, request: RunRequest) -> tuple[Run | None, Rental | None]:
+        """The run that is repeated, and what was rented for it last."""
+        like = self._like(request)
+        rentals = self.ctx.store.rentals(run=like.id) if like is not None else []
+        return like, rentals[-1] if rentals else None
+
     async def _draft(self, request: RunRequest) -> tuple[Draft, OfferPage]:
         made, _settings = await asyncio.to_thread(
-            draft, request, self.paths, self.environ, self._like(request)
+            draft, request, self.paths, self.environ, *self._repeated(request)
         )
         await self.place.ready()
         return made, await self.ctx.book.search(made.query)
@@ -221,6 +232,7 @@ class Api:
     async def _code(self, request: RunRequest, made: Draft, into: Path) -> CodeState | None:
         like = self._like(request)
         if like is not None and request.same_code:
+            check_code_is_there(like)
             return like.code
         exclude = made.project.excluded if made.project else ("/results/",)
         return await asyncio.to_thread(
@@ -231,7 +243,8 @@ class Api:
         asked = read_request(request)
         made, page = await self._draft(asked)
         plan, offers = cap_from(made, page, self._refused())
-        code = await self._code(asked, made, self.paths.cache_dir / "plan")
+        async with self._freezing.shared():
+            code = await self._code(asked, made, self.paths.cache_dir / "plan")
         best = offers[0]
         credit: float | None = None
         with contextlib.suppress(VastError):  # the card shows that it is not known
@@ -267,7 +280,14 @@ class Api:
         made, page = await self._draft(asked)
         plan, _offers = cap_from(made, page, self._refused())
         run_id = new_id(self.ctx.store.run_ids())
-        code = await self._code(asked, made, self.paths.code_dir(run_id))
+        async with self._freezing.shared():
+            # until the run is in the store, nothing says that its code is needed
+            code = await self._code(asked, made, self.paths.code_dir(run_id))
+            run = self._add(asked, plan, run_id, code)
+        self.engine.poke(run_id)
+        return run.model_dump(mode="json")
+
+    def _add(self, asked: RunRequest, plan: Plan, run_id: str, code: CodeState | None) -> Run:
         plan = plan.but(results_into=str(Path(plan.results_into) / run_id))
         now = self.ctx.clock.time()
         run = Run(
@@ -281,8 +301,23 @@ class Api:
         )
         with self.ctx.ledger.batch() as batch:
             batch.add_run(run, f"asked for, with a cap of ${plan.cap:.4f}/h ({plan.disk_gb:g} GB disk)")
-        self.engine.poke(run_id)
-        return run.model_dump(mode="json")
+        return run
+
+    async def rm(
+        self,
+        runs: Annotated[list[str], Field(min_length=1, max_length=10_000)],
+        drop_results: bool = False,
+        files: bool = True,
+        results: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Take ended runs out of the lists, with their files and, if asked, their results."""
+        async with self._freezing.alone():
+            told = await remove(
+                self.ctx, self.paths, runs, drop_results=drop_results, files=files, results=results
+            )
+            if files:
+                told[-1]["bytes"] += await sweep_objects(self.ctx, self.paths)
+        return told
 
     async def run(self, run: str) -> dict[str, Any]:
         return self.ctx.store.find_run(run).model_dump(mode="json")
@@ -362,6 +397,7 @@ class Api:
         if rental is None or rental.seen is None or not rental.seen.address:
             raise RemoteError(f"run {found.id} has no machine that answers ({found.state}: {found.reason})")
         config, target = self._ssh_config(rental)
+        self._name_machines()
         host, port, user, _kind = rental.seen.address[0]
         return {
             "config": config,
@@ -370,6 +406,7 @@ class Api:
             "port": port,
             "user": user,
             "directory": run_dir(found.id),
+            "home": rental.remote_home,
         }
 
     # -------------------------------------------------------------------------------------- rentals

@@ -1,7 +1,7 @@
 """What happens, told to whoever listens: events from the ledger, log bytes, progress of transfers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,14 +25,14 @@ class Hub:
     LIMIT = 2000
 
     def __init__(self) -> None:
-        self._listeners: dict[asyncio.Queue[News], str | None] = {}
+        self._listeners: dict[asyncio.Queue[News], tuple[str | None, frozenset[str]]] = {}
 
     def publish(self, topic: str, run: str | None = None, /, **data: Any) -> None:
         if not self._listeners:
             return
         news = News(topic, run, data)
-        for queue, only in self._listeners.items():
-            if only is not None and run != only:
+        for queue, (only, topics) in self._listeners.items():
+            if (only is not None and run != only) or (topics and topic not in topics):
                 continue
             if queue.qsize() >= self.LIMIT:
                 while not queue.empty():
@@ -41,9 +41,12 @@ class Hub:
             queue.put_nowait(news)
 
     @asynccontextmanager
-    async def listen(self, run: str | None = None) -> AsyncIterator["asyncio.Queue[News]"]:
+    async def listen(
+        self, run: str | None = None, topics: Iterable[str] = ()
+    ) -> AsyncIterator["asyncio.Queue[News]"]:
+        """News of one run, or of all; of these topics, or of all."""
         queue: asyncio.Queue[News] = asyncio.Queue()
-        self._listeners[queue] = run
+        self._listeners[queue] = (run, frozenset(topics))
         try:
             yield queue
         finally:

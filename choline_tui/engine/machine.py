@@ -146,6 +146,7 @@ async def connect(ctx: Context, rental_id: str, n: int) -> None:
                 state=RentalState.UP,
                 up=now,
                 host_key=session.host_key,
+                remote_home=ctx.probes[rental_id].home[:1000],
                 next_look=now + ctx.timing.watch,
             )
             batch.attempt(
@@ -233,6 +234,7 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
         gpus=rental.num_gpus,
         grace_s=run.plan.stop_grace_s,
         results_max_bytes=run.plan.results_max_bytes,
+        tty=run.plan.tty,
     )
 
 

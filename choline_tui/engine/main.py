@@ -22,6 +22,7 @@ from choline_tui.engine.core import Engine
 from choline_tui.engine.hub import Hub
 from choline_tui.engine.items import items_of
 from choline_tui.engine.ledger import Ledger
+from choline_tui.engine.names import Names
 from choline_tui.engine.offers import OfferBook
 from choline_tui.engine.planning import new_id
 from choline_tui.engine.server import Server
@@ -35,7 +36,8 @@ from choline_tui.provision.session import SshSession
 from choline_tui.secrets import find_key
 from choline_tui.ssh.connect import SshPool
 from choline_tui.ssh.keys import ensure_key
-from choline_tui.ssh.openssh import OpenSsh
+from choline_tui.ssh.names import write_names
+from choline_tui.ssh.openssh import OpenSsh, check_address
 from choline_tui.store import Store
 from choline_tui.vast.client import VastClient
 
@@ -117,18 +119,28 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
     async def connect(rental: Rental, addresses: list[Address]) -> RemoteSession:
         return SshSession(pool, addresses, name=rental.id, host_key=rental.host_key or None)
 
-    def ssh_config(rental: Rental) -> tuple[str, str]:
+    def machine_of(rental: Rental) -> OpenSsh:
         if rental.seen is None or not rental.seen.address:
             raise RemoteError("the machine has no address yet")
-        openssh = OpenSsh(
-            rental.id, Address(*rental.seen.address[0]), rental.host_key, key.private_path, pinned
-        )
+        address = Address(*rental.seen.address[0])
+        check_address(address)
+        return OpenSsh(rental.id, address, rental.host_key, key.private_path, pinned)
+
+    def ssh_config(rental: Rental) -> tuple[str, str]:
+        openssh = machine_of(rental)
         if not openssh.usable:
             raise ConfigError(
                 f"the path {pinned} holds characters that OpenSSH cannot read",
                 hint="Set CHOLINE_HOME to a directory without quotes or backslashes in its name.",
             )
         return str(openssh.write()), openssh.target
+
+    def name_machines(rentals: Mapping[str, Rental]) -> None:
+        machines = {}
+        for name, rental in rentals.items():
+            with contextlib.suppress(RemoteError):  # an address that is none has no name
+                machines[name] = machine_of(rental)
+        write_names(paths.ssh_names, machines)
 
     async with VastClient(found[0] if found else None, base_url=settings.vast.url, clock=clock) as client:
         place = VastPlace(
@@ -164,6 +176,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
             engine.sweep()
 
         place.on_listing = on_listing
+        names = Names(store, hub, clock, name_machines)
         ended = asyncio.Event()
         api = Api(
             engine,
@@ -173,6 +186,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
             {"url": settings.vast.url, "key": fingerprint},
             ssh_config=ssh_config,
             stop=ended.set,
+            name_machines=names.refresh,
         )
         server = Server(paths.engine_socket, api.methods(), READS)
         loop = asyncio.get_running_loop()
@@ -182,6 +196,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
         await server.start()
         log.info("engine of home %s works on %s (pid %d)", home, settings.vast.url, os.getpid())
         around = asyncio.create_task(_look_around(place, clock))
+        naming = asyncio.create_task(names.keep())
         limit = settings.engine.idle_exit
         idle = asyncio.create_task(_idle(engine, server, clock, limit, ON_DEMAND in sys.argv, ended))
         try:
@@ -189,7 +204,8 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
         finally:
             around.cancel()
             idle.cancel()
-            await asyncio.gather(around, idle, return_exceptions=True)
+            naming.cancel()
+            await asyncio.gather(around, idle, naming, return_exceptions=True)
             await server.close()
             await engine.close()
             await pool.close()

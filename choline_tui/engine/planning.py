@@ -13,19 +13,20 @@ from choline_tui.config.project import Project, find_project, load_project
 from choline_tui.config.settings import Settings
 from choline_tui.kernel.errors import NoOffer, ProjectError, UsageError
 from choline_tui.model.choose import choose, plan_price
-from choline_tui.model.conditions import Order, Query
+from choline_tui.model.conditions import Condition, Order, Query
 from choline_tui.model.duration import format_duration
 from choline_tui.model.image import cuda_of
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
 from choline_tui.model.request import RunRequest
-from choline_tui.model.run import Plan, RentalType, Run, SendItem
+from choline_tui.model.run import Plan, Rental, RentalType, Run, SendItem
 
 __all__ = ["Draft", "cap_from", "draft", "new_id", "when_unreachable"]
 
 LETTERS = "abcdefghjkmnpqrstuvwxyz"
 ALPHABET = LETTERS + "23456789"
 ANY_PRICE = 100_000.0
+GPU_FIELDS = ("gpu_name", "num_gpus", "gpu_ram", "gpu_total_ram", "gpu_frac", "compute_cap")
 
 
 def new_id(taken: set[str], length: int = 6) -> str:
@@ -68,12 +69,21 @@ def _project(request: RunRequest) -> tuple[Project | None, Path]:
 
 
 def draft(
-    request: RunRequest, paths: Paths, environ: Mapping[str, str], like: Run | None
+    request: RunRequest,
+    paths: Paths,
+    environ: Mapping[str, str],
+    like: Run | None,
+    rented: Rental | None = None,
 ) -> tuple[Draft, Settings]:
-    """Raises the UsageErrors of config, project and query; UsageError when there is no command."""
-    if like is not None:
-        return _draft_like(request, paths, environ, like)
+    """``like``: the run that is repeated; ``rented``: what was rented for it last.
+
+    Raises the UsageErrors of config, project and query; UsageError when there is no command.
+    """
+    if like is not None and request.like_what == "plan":
+        return _draft_like(request, paths, environ, like, rented)
     project, directory = _project(request)
+    if like is not None:
+        request = _on_such_a_machine(request, like, rented, project)
     settings = load(paths, environ, project).settings
     run = settings.run
     disk = request.disk if request.disk is not None else run.disk
@@ -86,7 +96,9 @@ def draft(
     if not command:
         raise UsageError(
             "there is no command to run",
-            hint="Give it after '--' (choline run --gpu 4090 -- python train.py) or in choline.toml.",
+            hint="Give it after '--' (choline run --gpu 4090 -- python train.py) or in choline.toml."
+            if like is None
+            else f"Give it after '--'. The command of then, with its code, is 'choline again {like.id}'.",
         )
     results_dir = project.results_dir if project else "results"
     plan = Plan(
@@ -118,6 +130,7 @@ def draft(
         tries=request.tries or run.tries,
         wait_s=request.wait_s if request.wait_s is not None else run.wait,
         keep_s=request.keep_s or 0.0,
+        tty=request.tty if request.tty is not None else bool(project and project.tty),
     )
     premium = request.premium if request.premium is not None else run.premium
     capped = max_price is not None and request.premium is None
@@ -159,8 +172,50 @@ def _also(query: Query, text: str) -> Query:
     return query.with_conditions(*parse_query(text, defaults=False).conditions)
 
 
+def _on_such_a_machine(
+    request: RunRequest, like: Run, rented: Rental | None, project: Project | None
+) -> RunRequest:
+    """The request with what ``like`` was rented by where it says nothing itself; what is run, and where its
+    results go, is the present project's. A cap made from a premium asked for now is over prices of now."""
+    old = like.plan
+    found: dict[str, Any] = {
+        "type": request.type or old.type,
+        "disk": request.disk if request.disk is not None else old.disk_gb,
+        "image": request.image or (project.image if project else None) or old.image,
+        "max_life_s": request.max_life_s or old.max_life_s,
+        "tries": request.tries or old.tries,
+        "wait_s": request.wait_s if request.wait_s is not None else old.wait_s,
+    }
+    if request.max_price is None and request.premium is None:
+        found["max_price"] = old.cap
+    if request.bid is None and found["type"] == "interruptible":
+        found["bid"] = old.bid
+    if not request.gpu and not request.query and request.offer is None and request.machine_id is None:
+        found["query"] = _conditions_of(like, rented).text()
+        found["machine_id"] = old.machine_id
+    return request.model_copy(update=found)
+
+
+def _conditions_of(like: Run, rented: Rental | None) -> Query:
+    """What a run was rented by. An offer that was named is gone; the GPUs it had are asked for instead."""
+    query = parse_query(like.plan.query)
+    kept = tuple(c for c in query.conditions if c.field != "ask_contract_id")
+    if len(kept) < len(query.conditions) and not any(c.field in GPU_FIELDS for c in kept):
+        if rented is None or not rented.gpu_name or not rented.num_gpus:
+            raise UsageError(
+                f"run {like.id} was for offer {like.plan.offer_id} alone, and nothing says what that had",
+                hint="Say which GPU: --gpu 1x4090.",
+            )
+        gpus = (
+            Condition("gpu_name", "eq", rented.gpu_name),
+            Condition("num_gpus", "eq", rented.num_gpus),
+        )
+        return replace(query, conditions=kept).with_conditions(*gpus)
+    return replace(query, conditions=kept)
+
+
 def _draft_like(
-    request: RunRequest, paths: Paths, environ: Mapping[str, str], like: Run
+    request: RunRequest, paths: Paths, environ: Mapping[str, str], like: Run, rented: Rental | None
 ) -> tuple[Draft, Settings]:
     old = like.plan
     directory = Path(old.project)
@@ -179,6 +234,7 @@ def _draft_like(
         "keep_s": request.keep_s,
         "wait_s": request.wait_s,
         "tries": request.tries,
+        "tty": request.tty,
     }
     plan = old.but(**{k: v for k, v in changes.items() if v not in ("", None)})
     plan = plan.but(
@@ -192,10 +248,8 @@ def _draft_like(
         query = _query(request, None, plan.disk_gb, plan.type)
         query = _fitting(query, request, plan.image, request.query)
     else:
-        query = parse_query(old.query)
-        kept = tuple(c for c in query.conditions if c.field != "ask_contract_id")
         query = replace(
-            query, conditions=kept, disk_gb=plan.disk_gb, type=plan.type, order=(Order("dph_total"),)
+            _conditions_of(like, rented), disk_gb=plan.disk_gb, type=plan.type, order=(Order("dph_total"),)
         )
         if request.image:
             query = _fitting(query, request, request.image, "")

@@ -26,6 +26,9 @@ class RunRequest(BaseModel):
     like: str = ""
     """repeat this run's plan (and, with ``same_code``, its frozen code)"""
     same_code: bool = False
+    like_what: Literal["plan", "machine"] = "plan"
+    """of the run that is repeated: all of its plan, or what it was rented by (query, type, disk, cap, image)
+    for what the present project says"""
     gpu: str = ""
     query: str = ""
     offer: int | None = None
@@ -41,6 +44,8 @@ class RunRequest(BaseModel):
     env: dict[str, str] = Field(default_factory=dict)
     ports: list[str] = Field(default_factory=list)
     keep_s: Seconds | None = None
+    tty: bool | None = None
+    """a terminal of its own for the command"""
     max_life_s: Annotated[float, Field(ge=60, le=10 * 365 * 86400, allow_inf_nan=False)] | None = None
     wait_s: Seconds | None = None
     tries: Annotated[int, Field(ge=1, le=100)] | None = None

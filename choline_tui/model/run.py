@@ -131,6 +131,8 @@ class Plan(Record):
     """how long to look for an offer before giving up"""
     keep_s: float = 0.0
     """hold the rental this long after the run, for another one"""
+    tty: bool = False
+    """the command runs on a terminal of its own, to which people may attach"""
 
 
 class Run(Record):
@@ -160,6 +162,8 @@ class Run(Record):
     """when results last came home"""
     results_complete: bool = False
     """the final, verified set is home"""
+    archived: float | None = None
+    """when it was taken out of the lists; its rows and its part of the money stay"""
 
     @property
     def live(self) -> bool:
@@ -243,6 +247,8 @@ class Rental(Record):
     running_since: float | None = None
     up: float | None = None
     host_key: str = ""
+    remote_home: str = ""
+    """the remote user's home directory, absolute, as the machine said"""
     looks: int = 0
     """complete listings in a row without it"""
     next_look: float = 0.0

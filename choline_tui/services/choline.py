@@ -15,6 +15,7 @@ from choline_tui.model.run import Attempt, Event, Rental, RentalState, Run
 from choline_tui.services.connection import Connection
 from choline_tui.services.launch import connect
 from choline_tui.services.market import MarketServices
+from choline_tui.services.verbs import Verbs
 from choline_tui.store import Store
 
 if TYPE_CHECKING:
@@ -121,6 +122,14 @@ class SshAccess:
     user: str
     directory: str
     """the run's directory on it, relative to the user's home"""
+    home: str = ""
+    """the user's home directory, '' for a machine that was not asked"""
+
+    @property
+    def absolute(self) -> str:
+        """The run's directory, absolute."""
+        usual = "/root" if self.user in ("root", "") else f"/home/{self.user}"
+        return f"{self.home or usual}/{self.directory}"
 
     def command(self, *words: str, tty: bool = False) -> list[str]:
         return ["ssh", "-F", self.config, *(["-t"] if tty else []), self.target, *words]
@@ -144,7 +153,7 @@ class Followed:
 
 
 @dataclass
-class Choline(MarketServices):
+class Choline(MarketServices, Verbs):
     """Use as ``async with Choline() as choline``.
 
     ``home``: as CHOLINE_HOME. ``environ``: where VAST_API_KEY and the like are looked for.
@@ -203,12 +212,15 @@ class Choline(MarketServices):
     def runs(
         self, *, states: set[str] | None = None, name: str = "", since: float = 0.0, limit: int = -1
     ) -> list[RunView]:
-        """Newest first. ``states``: of the run, its outcome, or ``live``, ``billing``; ``name``: a part of
+        """Newest first. ``states``: of the run, its outcome, or ``live``, ``billing``; with ``archived``
+        those that were taken out of the lists, without it none of them; ``name``: a part of
         name, note or id; ``since``: epoch seconds; ``limit``: at most so many, -1: all."""
         if not self.paths.store.exists():
             return []
         found: list[RunView] = []
         for run in self.store.runs():
+            if (run.archived is not None) != ("archived" in (states or ())):
+                continue
             if run.created < since or (
                 name and name.lower() not in f"{run.id} {run.plan.name} {run.plan.note}".lower()
             ):
@@ -224,6 +236,7 @@ class Choline(MarketServices):
     @staticmethod
     def _in_states(view: RunView, states: set[str]) -> bool:
         mine = {str(view.run.state), str(view.run.outcome or "")}
+        states = states - {"archived"} or mine
         if view.run.live:
             mine.add("live")
         if any(r.may_bill for r in view.rentals):

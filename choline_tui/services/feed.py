@@ -163,9 +163,10 @@ class Feed:
     def _picture(self, now: float, generation: int, trouble: CholineError | None) -> Snapshot:
         from choline_tui.services.choline import money_of
 
-        runs = tuple(sorted(self._views.values(), key=lambda v: (-v.run.created, v.run.id)))
+        everything = sorted(self._views.values(), key=lambda v: (-v.run.created, v.run.id))
+        runs = tuple(view for view in everything if view.run.archived is None)
         midnight = day_start(now)
-        money = money_of([r for view in runs for r in view.rentals], now, midnight)
+        money = money_of([r for view in everything for r in view.rentals], now, midnight)
         return Snapshot(now, runs, money, self._engine, self._credit, generation, self._market, trouble)
 
     # ------------------------------------------------------------------------------------- the store

@@ -133,7 +133,10 @@ class Store:
         row = self._db.execute("SELECT doc FROM runs WHERE id = ?", (text,)).fetchone()
         if row is None:
             row = self._db.execute(
-                "SELECT doc FROM runs WHERE name = ? ORDER BY created DESC LIMIT 1", (text,)
+                # one that was taken out of the lists is not what a name means, while there is another
+                "SELECT doc FROM runs WHERE name = ?"
+                " ORDER BY json_extract(doc, '$.archived') IS NOT NULL, created DESC LIMIT 1",
+                (text,),
             ).fetchone()
         if row is not None:
             return Run.model_validate_json(row[0])
