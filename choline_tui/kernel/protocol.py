@@ -154,6 +154,8 @@ class JobStatus:
     @classmethod
     def from_wire(cls, data: Any) -> "JobStatus":
         d = _mapping(data, "job status")
+        if "id" not in d or "state" not in d:
+            raise ValueError("a job status without id and state")  # an echo of what was sent, say
         state = _text(d, "state", QUEUED)
         if state not in JOB_STATES:
             raise ValueError("unknown job state")
@@ -264,6 +266,8 @@ class RemoteStatus:
     @classmethod
     def from_wire(cls, data: Any) -> "RemoteStatus":
         d = _mapping(data, "status")
+        if "protocol" not in d or "jobs" not in d:
+            raise ValueError("a status without protocol and jobs")
         jobs = _mapping(d.get("jobs", {}), "jobs")
         if len(jobs) > 10_000:
             raise ValueError("too many jobs")

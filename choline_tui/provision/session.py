@@ -137,7 +137,7 @@ class SshSession:
             home=home,
             python=plain(version)[:20],
             gpus=gpus,
-            gpu_error=gpu_error if gpus or status == 127 else gpu_error or f"nvidia-smi ended with {status}",
+            gpu_error=gpu_error if gpus or status == 127 else gpu_error or _no_cards(status),
             disk_free_bytes=_free(_last(told, "disk")),
             has_rsync=bool(_last(told, "rsync")),
             supervisor=found.running,
@@ -514,6 +514,10 @@ def _cards(lines: Sequence[str]) -> tuple[list[Any], str, int]:
             text.append(line)
     gpus, error = nvidia_smi.parse("\n".join(text))
     return gpus, error, status
+
+
+def _no_cards(status: int) -> str:
+    return f"nvidia-smi ended with {status}" if status else "nvidia-smi names no card"
 
 
 def _free(line: str) -> int:

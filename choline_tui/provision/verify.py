@@ -31,10 +31,11 @@ def _same(base: Path, entry: Entry) -> bool:
     fd = _open_inside(base, entry.path)
     if fd is None:
         return False
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode) or info.st_size != entry.size:
+        os.close(fd)  # a directory could not be opened as a file
+        return False
     with os.fdopen(fd, "rb", buffering=0) as f:
-        info = os.fstat(f.fileno())
-        if not stat.S_ISREG(info.st_mode) or info.st_size != entry.size:
-            return False
         return hashlib.file_digest(f, "sha256").hexdigest() == entry.sha256
 
 

@@ -43,12 +43,16 @@ _MAX_RECORD = 1 << 20
 _MAX_NOISE = 1 << 20
 _SILENCE_S = 300.0
 _MARK = b"choline-listing\0"
+_END = b"choline-end"
 
 # GNU find is quickest; python3 where it is another find
-_REMOTE = """cd -- {path} 2>/dev/null || {{ printf 'choline-listing\\0'; exit 0; }}
-printf 'choline-listing\\0'
-if find . -maxdepth 0 -printf '' 2>/dev/null; then exec find . -mindepth 1 -printf '%y %m %s %T@ %P\\0'; fi
-exec python3 -c {program}"""
+_REMOTE = """printf 'choline-listing\\0'
+cd -- {path} 2>/dev/null || {{ printf 'choline-end\\0'; exit 0; }}
+if find . -maxdepth 0 -printf '' 2>/dev/null; then find . -mindepth 1 -printf '%y %m %s %T@ %P\\0'
+else python3 -c {program}; fi
+code=$?
+printf 'choline-end\\0'
+exit $code"""
 _PROGRAM = """
 import os, stat, sys
 out = sys.stdout.buffer
@@ -132,14 +136,20 @@ class Listing:
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
         self.too_long: set[bytes] = set()
+        self._ended = False
         self._rest = b""
         self._size = 0
 
     def feed(self, piece: bytes) -> None:
         """``ValueError`` for what is no list, or for one that is too long."""
         self._size += len(piece)
+        if self._ended:
+            return  # what a shell says at its end
         *records, self._rest = (self._rest + piece).split(b"\0")
         for record in records:
+            if record == _END:
+                self._ended = True
+                return
             self._take(record)
         if len(self._rest) > _MAX_RECORD:
             raise ValueError("it has a name that does not end")
@@ -148,7 +158,7 @@ class Listing:
 
     def finish(self) -> None:
         """``ValueError`` when it was cut."""
-        if self._rest:
+        if not self._ended:
             raise ValueError("it breaks off")
 
     def _take(self, record: bytes) -> None:

@@ -212,7 +212,7 @@ async def test_a_directory_swapped_for_a_link_between_listing_and_transfer(
     victim = tmp_path / "victim"
     victim.mkdir()
     (victim / "file").write_text("mine")
-    honest = transfer.remote_listing
+    honest = listing.remote_listing
 
     async def listed_then_swapped(*args: Any) -> Any:
         found = await honest(*args)
@@ -255,7 +255,7 @@ async def test_the_room_needed_is_that_of_what_is_not_here_yet(
     await download(conn, "results", back, method=method)
     put(there, b"small", bytes(1000))
     free = transfer.KEPT_FREE + 1_000_000
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: Usage(10**9, 0, free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, free))
     assert (await download(conn, "results", back, method=method)).files == 1
     put(there, b"big", bytes(3_000_001))
     with pytest.raises(TransferFailed, match="are free in"):
@@ -268,15 +268,13 @@ async def test_more_than_was_listed_never_fills_this_disk(
     conn: SshConnection, there: Path, tmp_path: Path, method: Method, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(there, b"big", bytes(30_000_000))
-    honest = transfer.remote_listing
+    honest = listing.remote_listing
 
     async def lying(*args: Any) -> Any:
         return {name: entry._replace(size=5) for name, entry in (await honest(*args)).items()}
 
     monkeypatch.setattr(transfer, "remote_listing", lying)
-    monkeypatch.setattr(
-        transfer.shutil, "disk_usage", lambda path: Usage(10**9, 0, transfer.KEPT_FREE + 1_000_000)
-    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, transfer.KEPT_FREE + 1_000_000))
     with pytest.raises(TransferFailed):
         await download(conn, "results", tmp_path / "back", method=method)
     assert sum(len(content) for content in tree(tmp_path / "back").values()) <= 1_000_000
@@ -327,7 +325,7 @@ async def test_files_that_grow_and_shrink_under_the_copy(
     put(there, b"shrinks", bytes(2_000_000))
     put(there, b"goes")
     put(there, b"good")
-    honest = transfer.remote_listing
+    honest = listing.remote_listing
 
     async def listed_then_changed(*args: Any) -> Any:
         found = await honest(*args)
