@@ -602,8 +602,15 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         if row >= len(self._rows.view):
             blank = self._style("base")
             return Strip.blank(width, blank) if self._rows.view else self._empty_line(y - 1, width)
+        at = self._rows.view[row]
         ground = self._ground(row)
-        return self._window(self._row(row, ground), width, self._style(ground))
+        marked = self._rows.keys[at] in self._marks if self._marks else False
+        cached = (at, ground, marked, self._generation, self.has_focus, self.scroll_offset.x, width)
+        strip = self._strips.get(cached)
+        if strip is None:
+            strip = self._draw(self._rows.records[at], ground, marked)
+            strip = self._strips[cached] = self._window(strip, width, self._style(ground))
+        return strip
 
     def _window(self, strip: Strip, width: int, ground: Style) -> Strip:
         left = self.scroll_offset.x
@@ -623,7 +630,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def _header(self) -> Strip:
         plain, chosen = self._style("header"), self._style("sorted")
         segments = [Segment(" " * GUTTER, plain)]
-        gap = " " * self._layout.gap
+        gap, room = " " * self._layout.gap, self.scrollable_content_region.width
         for placed in self._layout.columns:
             column = placed.column
             label = fit(column.label, placed.width, column.right, self._sign("cut"))
@@ -633,21 +640,14 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             sign = self._sign("descending" if self._reverse else "ascending")
             # beside the label, in the gap when the label fills its column: numbers stay under their label
             text = label if column.right else label.rstrip()
-            text += sign
-            segments.append(Segment(text.ljust(placed.width + len(gap)), chosen))
+            if placed.x + placed.width >= max(room, self._layout.width):
+                # at the very end there is no gap
+                text = fit(text.strip(), placed.width - 1, column.right, "")
+            segments.append(Segment((text + sign).ljust(placed.width + len(gap)), chosen))
         return Strip(segments)
 
     def _sign(self, name: str) -> str:
         return glyph(name, self._ascii)
-
-    def _row(self, row: int, ground: str) -> Strip:
-        at = self._rows.view[row]
-        marked = self._rows.keys[at] in self._marks if self._marks else False
-        cached = (at, ground, marked, self._generation, self.has_focus)
-        strip = self._strips.get(cached)
-        if strip is None:
-            strip = self._strips[cached] = self._draw(self._rows.records[at], ground, marked)
-        return strip
 
     def _draw(self, record: T, ground: str, marked: bool) -> Strip:
         under = self._style(ground)

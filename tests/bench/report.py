@@ -12,14 +12,15 @@ __all__ = ["Figure", "Measure", "main", "missing", "table"]
 
 @dataclass(frozen=True)
 class Figure:
-    """``ours`` and ``peer`` in seconds. ``aim``: the largest ratio of ours to the peer's, or with ``extra``
-    the most seconds ours may take beyond the peer's; None: told, no aim."""
+    """``ours`` and ``peer`` in seconds, or in ``unit``. ``aim``: the largest ratio of ours to the peer's, or
+    with ``extra`` the most that ours may take beyond the peer's; None: told, no aim."""
 
     name: str
     ours: float
     peer: float
     aim: float | None = None
     extra: bool = False
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
@@ -39,8 +40,9 @@ class Figure:
         else:
             aim = f"{self.aim:.2f}x"
         met = {None: "", True: "yes", False: "NO"}[self.met]
-        extra = f"{self.ours - self.peer:+.3f} s"
-        return (self.name, f"{self.ours:.3f} s", f"{self.peer:.3f} s", f"{self.ratio:.2f}x", extra, aim, met)
+        extra = f"{self.ours - self.peer:+.3f} {self.unit}"
+        ours, peer = (f"{value:.{3 if value < 100 else 0}f} {self.unit}" for value in (self.ours, self.peer))
+        return (self.name, ours, peer, f"{self.ratio:.{2 if self.ratio >= 0.1 else 4}f}x", extra, aim, met)
 
 
 Measure = Callable[[bool], list[Figure]]

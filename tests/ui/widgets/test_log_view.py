@@ -110,7 +110,7 @@ async def test_search_as_one_types_and_go_from_match_to_match() -> None:
         assert "line 157" in "\n".join(body(app)) and not log.following
         assert "1 of 1" in body(app)[-1] or "1 of 1" in lines(app)[-1]
         await press(pilot, "backspace", "enter")
-        assert app.focused is log.pane
+        assert log.pane.has_focus
         await until(pilot, lambda: log.found_words.endswith("of 12"))
         begun = log.pane.current
         await press(pilot, "n")

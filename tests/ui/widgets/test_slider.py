@@ -99,9 +99,9 @@ async def test_the_track_does_not_move_with_the_words() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    for kind in ({"minimum": 5, "maximum": 5}, {"step": 0}, {"big": 0}):
+    for minimum, maximum, step, big in ((5, 5, 1, 5), (0, 100, 0, 5), (0, 100, 1, 0)):
         with pytest.raises(ValueError, match="slider"):
-            PercentSlider(**kind)
+            PercentSlider(0, minimum, maximum, step, big)
     assert PercentSlider(500).value == 100
 
 
