@@ -37,8 +37,10 @@ def talking(remote: Remote) -> Remote:
     return remote
 
 
-def person(remote: Remote, *words: str, **how: int) -> Person:
-    return Person(remote.argv("attach", "r-1", *words), remote.env | {"TERM": "xterm"}, **how)
+def person(remote: Remote, *words: str, rows: int = 24, columns: int = 80) -> Person:
+    return Person(
+        remote.argv("attach", "r-1", *words), remote.env | {"TERM": "xterm"}, rows=rows, columns=columns
+    )
 
 
 def test_what_is_typed_arrives_and_what_is_shown_is_logged(talking: Remote) -> None:

@@ -55,7 +55,7 @@ class Person:
     def resizes(self, rows: int, columns: int) -> None:
         self._size(rows, columns)
 
-    def sees(self, text: str, within: float = 30.0) -> bool:
+    def sees(self, text: str) -> bool:
         return text.encode() in self.seen
 
     def waits(self, text: str, within: float = 30.0) -> None:
@@ -70,9 +70,6 @@ class Person:
         code = self.process.wait(timeout=within)
         self._reader.join(within)
         return code
-
-    def hangs_up(self) -> None:
-        self.close()
 
     def close(self) -> None:
         if self.process.poll() is None:
