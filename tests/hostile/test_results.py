@@ -137,9 +137,9 @@ async def test_links_devices_sockets_and_set_uid(
             listening.bind("sock")
         finally:
             os.chdir(old)
-    for name, mode in ((b"setuid", 0o4755), (b"setgid", 0o2755), (b"unreadable-mode", 0o000)):
-        put(there, name)
-        os.chmod(there / os.fsdecode(name), mode)
+    for odd, mode in (("setuid", 0o4755), ("setgid", 0o2755), ("no-mode", 0o400)):
+        put(there, odd.encode())
+        os.chmod(there / odd, mode)
     if os.geteuid() == 0:
         os.mknod(there / "device", stat.S_IFCHR | 0o666, os.makedev(1, 5))
     got = await download(conn, "results", tmp_path / "back", method=method)
@@ -150,8 +150,8 @@ async def test_links_devices_sockets_and_set_uid(
     expected = {"abs", "up", "mixed", "munged", "pipe", "sock"} | ({"device"} if os.geteuid() == 0 else set())
     assert refused == expected
     assert not refused & {os.fsdecode(name) for name in found}
-    for name in ("setuid", "setgid"):
-        assert not (tmp_path / "back" / name).stat().st_mode & (stat.S_ISUID | stat.S_ISGID)
+    for odd in ("setuid", "setgid"):
+        assert not (tmp_path / "back" / odd).stat().st_mode & (stat.S_ISUID | stat.S_ISGID)
     assert secret.stat().st_nlink == 2  # ours is a copy, not a third name
     assert secret.read_text() == "mine"
 
