@@ -77,6 +77,7 @@ def _after(look: Look, words: str) -> Look:
     return look
 
 
+@lru_cache(maxsize=1024)
 def _ours(look: Look) -> str:
     """The sequence that sets exactly this look."""
     codes = ["0", *(str(code) for code, mark in _FIRST.items() if mark in look.marks)]

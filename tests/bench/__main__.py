@@ -1,13 +1,21 @@
 """Every benchmark and one table: ``python -m tests.bench [--quick] [--json] [NAME...]``.
 
-Names: decode, startup, offers, first_line, transfer; each is a command of its own as well,
+Names: decode, startup, offers, first_line, transfer, table, log; each is a command of its own as well,
 ``python -m tests.bench.bench_NAME``. Times are of this computer now; what counts is the ratio to the peer,
 which ran in the same minute on the same parts.
 """
 
 import sys
 
-from tests.bench import bench_decode, bench_first_line, bench_offers, bench_startup, bench_transfer
+from tests.bench import (
+    bench_decode,
+    bench_first_line,
+    bench_log,
+    bench_offers,
+    bench_startup,
+    bench_table,
+    bench_transfer,
+)
 from tests.bench.report import Figure, Measure, main
 
 ALL: dict[str, Measure] = {
@@ -16,6 +24,8 @@ ALL: dict[str, Measure] = {
     "offers": bench_offers.measure,
     "first_line": bench_first_line.measure,
     "transfer": bench_transfer.measure,
+    "table": bench_table.measure,
+    "log": bench_log.measure,
 }
 
 

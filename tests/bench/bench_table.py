@@ -47,7 +47,7 @@ def measure(quick: bool) -> list[Figure]:
     if not quick and (fast := environment("fast", "textual-fastdatatable==0.19.5", "textual==8.2.8")):
         pythons["fast"] = str(fast / "python")
     figures: list[Figure] = []
-    for rows in (300,) if quick else (5_000, 60_000):
+    for rows in (60,) if quick else (5_000, 60_000):
         best: dict[str, dict[str, float]] = {}
         for _ in range(1 if quick else 2):
             for kind, python in pythons.items():
