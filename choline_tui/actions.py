@@ -174,4 +174,4 @@ def _is_key(text: str) -> bool:
         return False
     if len(last) == 1:
         return last.isalnum()
-    return last in _NAMED or (last[0] == "f" and last[1:].isdigit() and 1 <= int(last[1:]) <= 20)
+    return last in _NAMED or (last[:1] == "f" and last[1:].isdigit() and 1 <= int(last[1:]) <= 20)

@@ -3,10 +3,13 @@
 Nothing that takes long to load (pydantic, the services, the store) is imported before the first frame.
 """
 
+import asyncio
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,9 +22,10 @@ from choline_tui import actions
 from choline_tui.kernel.clock import Clock, SystemClock
 from choline_tui.kernel.errors import CholineError, ConfigError
 from choline_tui.kernel.text import plain
+from choline_tui.screens.base import MainScreen, Splash
 from choline_tui.screens.themes import THEMES
 from choline_tui.screens.wardrobe import Worn
-from choline_tui.widgets.top_line import TopLine
+from choline_tui.widgets.top_line import Standing, TopLine
 
 if TYPE_CHECKING:
     from textual.theme import Theme
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CholineApp", "styles_folder"]
 
+AREAS = (("offers", "1", "Offers"), ("runs", "2", "Runs"))
+"""(mode, key, label) in the top line"""
 SAY_FOR = 3.0
 FAIL_FOR = 8.0
 MAX_TOAST = 300
@@ -85,6 +91,8 @@ class CholineApp(Worn):
     CSS_PATH = [  # noqa: RUF012
         styles_folder() / "app.tcss"
     ]
+    SPLASH = True
+    """paint the frame's furniture before anything else"""
     MODES: ClassVar[Any] = {"offers": _offers, "runs": _runs}
     BINDINGS: ClassVar[Any] = actions.bindings("app")
 
@@ -116,14 +124,27 @@ class CholineApp(Worn):
 
     # --------------------------------------------------------------------------------- start and end
 
+    def get_default_screen(self) -> Screen[None]:
+        """What is painted first, before the screens are even loaded."""
+        return Splash(self._standing(self._where)) if self.SPLASH else Screen(id="_default")
+
     def on_mount(self) -> None:
-        self.switch_mode(self._where)
+        if self.SPLASH:
+            self.call_after_refresh(self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.current_mode == "_default":
+            self.switch_mode(self._where)
         self.call_after_refresh(self._wake)
 
     @work(exclusive=True, group="feed", description="opening this home", exit_on_error=False)
     async def _wake(self) -> None:
         """After the first frame: the services, then the live picture for as long as the app is there."""
         await self.prepare()
+        # it takes a third of a second: keys are answered meanwhile
+        await asyncio.to_thread(import_module, "choline_tui.services.choline")
         choline, feed = self._connect(self.environ, self.clock, self.readonly)
         self._choline, self._feed = choline, feed
         self._tell_wrong_settings()
@@ -156,7 +177,7 @@ class CholineApp(Worn):
         self.tell_top_line()
         screen = self.main_screen
         if screen is not None:
-            screen.on_snapshot(snapshot)
+            screen.deliver()
 
     @property
     def choline(self) -> "Choline":
@@ -174,8 +195,6 @@ class CholineApp(Worn):
     @property
     def main_screen(self) -> "Any":
         """The main screen in front (under any modals), or None."""
-        from choline_tui.screens.base import MainScreen
-
         return next((s for s in reversed(self.screen_stack) if isinstance(s, MainScreen)), None)
 
     def tell_top_line(self) -> None:
@@ -184,28 +203,32 @@ class CholineApp(Worn):
         line = screen.query_one_optional(TopLine) if screen is not None else None
         if screen is None or line is None:
             return
+        line.standing = self._standing(screen.WHERE)
+
+    def _standing(self, where: str) -> Standing:
         known = self.snapshot
-        changes: dict[str, Any] = {
-            "where": screen.WHERE,
-            "areas": (("offers", "1", "Offers"), ("runs", "2", "Runs")),
-            "readonly": self.readonly,
-            "simulator": self.simulator or (known is not None and known.market.simulator),
-            "errors": self.unseen,
-            "ascii": self.ascii,
-        }
-        if known is not None:
-            money = known.money
-            changes |= {
-                "per_hour": money.per_hour,
-                "today": money.today,
-                "rentals": money.rentals,
-                "unknown": money.unknown,
-                "releasing": money.releasing,
-                "credit": known.credit,
-                "market": known.market.state,
-                "engine": known.engine.state,
-            }
-        line.tell(**changes)
+        now = Standing(
+            where=where,
+            areas=AREAS,
+            readonly=self.readonly,
+            simulator=self.simulator or (known is not None and known.market.simulator),
+            errors=self.unseen,
+            ascii=self.ascii,
+        )
+        if known is None:
+            return now
+        money = known.money
+        return replace(
+            now,
+            per_hour=money.per_hour,
+            today=money.today,
+            rentals=money.rentals,
+            unknown=money.unknown,
+            releasing=money.releasing,
+            credit=known.credit,
+            market=known.market.state,
+            engine=known.engine.state,
+        )
 
     # --------------------------------------------------------------------------------- telling people
 
@@ -279,10 +302,21 @@ class CholineApp(Worn):
         self.look_again()
 
     def action_leave(self) -> None:
-        self.exit()
+        self._leave(None)
+
+    async def action_quit(self) -> None:
+        self._leave(None)
 
     def action_demo(self) -> None:
-        self.exit("demo")
+        self._leave("demo")
+
+    def _leave(self, after: str | None) -> None:
+        """Exit; a screen that is just being made is finished first, for Textual cannot stop in the middle."""
+        screen = self.main_screen
+        if self.current_mode == "_default" or (screen is not None and not screen.is_mounted):
+            self.set_timer(0.05, partial(self._leave, after))
+        else:
+            self.exit(after)
 
     @work(exclusive=True, group="engine", exit_on_error=False)
     async def action_start_engine(self, quietly: bool = False) -> None:

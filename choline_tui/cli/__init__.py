@@ -37,7 +37,10 @@ def _funnel(words: list[str]) -> int:
     from choline_tui.kernel.errors import CholineError
 
     try:
-        code = int(import_module("choline_tui.cli.commands").run(words))
+        from choline_tui.cli.screens import open_app, wanted
+
+        where = wanted(words)
+        code = open_app(where) if where else int(import_module("choline_tui.cli.commands").run(words))
         sys.stdout.flush()
     except CholineError as error:
         return _complain(error.message, error.hint, error.exit_code)

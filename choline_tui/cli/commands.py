@@ -122,12 +122,6 @@ class Parser(argparse.ArgumentParser):
 def run(argv: Sequence[str], context: "Context | None" = None) -> int:
     """Carry out one command line. Raises the errors of ``kernel.errors``; returns the exit code."""
     words = list(argv)
-    if context is None:
-        from choline_tui.cli.screens import open_app, wanted
-
-        where = wanted(words)
-        if where:
-            return open_app(where)
     if words and words[0] == "runs":
         words = ["status", *words[1:]]
     if not words or words[0] in ("-h", "--help", "help"):

@@ -10,13 +10,13 @@ from textual.widget import Widget
 
 from choline_tui import actions
 from choline_tui.widgets.key_line import Key, KeyLine
-from choline_tui.widgets.top_line import TopLine
+from choline_tui.widgets.top_line import Standing, TopLine
 
 if TYPE_CHECKING:
     from choline_tui.app import CholineApp
     from choline_tui.services.feed import Snapshot
 
-__all__ = ["LEAST_HEIGHT", "LEAST_WIDTH", "MainScreen", "Modal", "keys_of_screen"]
+__all__ = ["LEAST_HEIGHT", "LEAST_WIDTH", "MainScreen", "Modal", "Splash", "keys_of_screen"]
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 T = TypeVar("T")
@@ -84,11 +84,16 @@ class MainScreen(Guarded, Screen[None]):
         self.bindings_updated_signal.subscribe(self, self._keys_changed)
         self._keys_changed(self)
         self.choline_app.tell_top_line()
+        self.call_later(self.deliver)
 
     def on_screen_resume(self) -> None:
         self.choline_app.tell_top_line()
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Give the live picture to ``on_snapshot``, when there is one and the screen is ready for it."""
         snapshot = self.choline_app.snapshot
-        if snapshot is not None:
+        if snapshot is not None and self.is_mounted:
             self.on_snapshot(snapshot)
 
     def _keys_changed(self, _screen: Screen[Any]) -> None:
@@ -98,6 +103,22 @@ class MainScreen(Guarded, Screen[None]):
 
     def action_refresh(self) -> None:
         self.choline_app.look_again()
+
+
+class Splash(Screen[None]):
+    """The furniture alone, painted before the screens are loaded: a fraction of a second."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(id="_default")
+        self._standing = standing
+
+    def compose(self) -> ComposeResult:
+        line = TopLine(id="top-line")
+        line.standing = self._standing
+        yield line
+        keys = KeyLine(id="key-line")
+        keys.keys = keys_of_screen(self)
+        yield keys
 
 
 class Modal(Guarded, ModalScreen[T]):

@@ -23,7 +23,7 @@ DARK = Theme(
     panel="#1f2731",
     dark=True,
     variables={
-        "block-cursor-background": "#2c5f7c",
+        "block-cursor-background": "#1f4358",
         "block-cursor-foreground": "#ffffff",
         "block-cursor-text-style": "bold",
         "footer-background": "#1f2731",
@@ -49,8 +49,8 @@ LIGHT = Theme(
     panel="#e6e3dc",
     dark=False,
     variables={
-        "block-cursor-background": "#0b6a94",
-        "block-cursor-foreground": "#ffffff",
+        "block-cursor-background": "#cde2ee",
+        "block-cursor-foreground": "#0d2b3a",
         "block-cursor-text-style": "bold",
         "footer-background": "#e6e3dc",
         "footer-foreground": "#3f4b57",
@@ -75,8 +75,8 @@ SAFE = Theme(
     panel="#1d232b",
     dark=True,
     variables={
-        "block-cursor-background": "#f0e442",
-        "block-cursor-foreground": "#000000",
+        "block-cursor-background": "#0f4468",
+        "block-cursor-foreground": "#ffffff",
         "block-cursor-text-style": "bold",
         "footer-background": "#1d232b",
         "footer-foreground": "#d0d0d0",

@@ -3,7 +3,7 @@
 What does not fit is left out by importance; what bills and what is wrong stay longest.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -75,14 +75,14 @@ def pieces(now: Standing) -> list[Piece]:
         found.append(Piece((text, f" !{now.errors} "), "bold $text-error", 3, "app.errors"))
     found.append(_billing(now))
     if now.today is not None:
-        found.append(Piece((f" ${now.today:.2f} today ", f" ${now.today:.2f} td "), "", 4))
+        found.append(Piece((f" ${now.today:.2f} today ",), "", 4))
     if now.unknown:
         word = f" ? {now.unknown} unknown "
         found.append(Piece((word, f" ?{now.unknown} "), "bold $text-warning", 0, "app.go('runs')"))
     found.append(_credit(now))
     found.append(
         {
-            "up": Piece((g(" ● engine ", " engine up "),), "$text-success", 5),
+            "up": Piece((g(" ● engine ", " engine up "), g(" ● ", " up ")), "$text-success", 8),
             "down": Piece(
                 (g(" ■ engine down ", " ENGINE DOWN "), g(" ■ down ", " DOWN ")),
                 "bold $text-error", 0, "app.start_engine",
@@ -118,7 +118,7 @@ def _credit(now: Standing) -> Piece:
     low = now.per_hour is not None and now.per_hour > 0 and now.credit / now.per_hour < 2
     style = "bold $text-warning" if low else ""
     lasts = f", {now.credit / now.per_hour:.1f} h left" if low and now.per_hour else ""
-    return Piece((f" ${now.credit:.2f} credit{lasts} ", f" ${now.credit:.2f} cr "), style, 5)
+    return Piece((f" ${now.credit:.2f} credit{lasts} ", f" ${now.credit:.2f} credit "), style, 5)
 
 
 def fitted(found: list[Piece], width: int) -> list[tuple[Piece, str]]:
@@ -139,6 +139,8 @@ def fitted(found: list[Piece], width: int) -> list[tuple[Piece, str]]:
 
 
 class TopLine(Clickable):
+    """Set ``standing``."""
+
     DEFAULT_CSS = """
     TopLine { height: 1; width: 1fr; background: $panel; color: $foreground; dock: top; }
     """
@@ -147,10 +149,6 @@ class TopLine(Clickable):
     standing: reactive[Standing] = reactive(Standing(), always_update=False)
 
     BLANK: ClassVar[bool] = False
-
-    def tell(self, **changes: object) -> None:
-        """Change some of what the line tells."""
-        self.standing = replace(self.standing, **changes)  # type: ignore[arg-type]
 
     def render(self) -> Content:
         width = self.size.width or 80

@@ -8,16 +8,21 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from choline_tui.app import CholineApp
 from choline_tui.config import Paths, Shown, load, set_value, show, unset_value
+from choline_tui.config.filters import find_filter, read_filters, remove_filter, save_filter
 from choline_tui.kernel.errors import CholineError
+from choline_tui.model.filters import Filter
 from choline_tui.model.run import AttemptState, Outcome, Rental, RentalState, RunState
 from choline_tui.services.choline import Offers, RunView, money_of
 from choline_tui.services.feed import EngineState, MarketState, Snapshot
+from choline_tui.services.hosts import HostMemory
 from choline_tui.services.looks import Looks
+from choline_tui.services.market import OfferStep
 from tests.cli import fakes
 from tests.cli.fakes import HOSTILE, NOW, attempt, ended_view, live_view, offer, offers, plan, rental, run
 
@@ -34,6 +39,7 @@ __all__ = [
     "live_view",
     "market_rows",
     "offer",
+    "offer_step",
     "offers",
     "plan",
     "rental",
@@ -147,6 +153,15 @@ def every_state() -> list[RunView]:
     return made
 
 
+def offer_step(rows: list[dict[str, Any]], **changes: Any) -> OfferStep:
+    """A whole answer of the market, unless ``changes`` say otherwise."""
+    base: dict[str, Any] = {
+        "rows": rows, "gone": [], "known": len(rows), "seen_at": NOW - 3, "complete": True, "cached": False,
+        "last": True, "disk_gb": 20.0, "type": "on-demand", "used_today": 3, "ration": 1000,
+    }  # fmt: skip
+    return OfferStep(**{**base, **changes})
+
+
 @dataclass
 class FakeCholine(fakes.FakeCholine):
     """``views`` and ``found`` may be changed; ``asked`` holds what was asked, ``fails`` what is refused."""
@@ -155,6 +170,36 @@ class FakeCholine(fakes.FakeCholine):
     found: Offers = field(default_factory=lambda: offers(*market_rows()))
 
     readonly: bool = False
+    steps: "list[OfferStep | asyncio.Event] | None" = None
+    """what a stream of offers tells, an event waits; None: all of ``found`` at once"""
+    memory: dict[int, HostMemory] = field(default_factory=dict)
+
+    async def offers_stream(self, query: str = "", **how: Any) -> AsyncIterator[OfferStep]:
+        self._ask("offers_stream", (query, how))
+        for step in self.steps if self.steps is not None else [offer_step(self.found.rows)]:
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+            else:
+                yield replace(
+                    step, disk_gb=how.get("disk") or step.disk_gb, type=how.get("type") or step.type
+                )
+
+    def hosts(self, now: float) -> dict[int, HostMemory]:
+        return self.memory
+
+    def filters(self) -> dict[str, Filter]:
+        return read_filters(self.paths)
+
+    def filter(self, name: str) -> Filter:
+        return find_filter(self.paths, name)
+
+    def save_filter(self, name: str, filter: Filter) -> None:
+        self._ask("save_filter", (name, filter))
+        save_filter(self.paths, name, filter)
+
+    def remove_filter(self, name: str) -> None:
+        self._ask("remove_filter", name)
+        remove_filter(self.paths, name)
 
     def __post_init__(self) -> None:
         self.paths: Any = Paths(environ=os.environ)
@@ -162,6 +207,9 @@ class FakeCholine(fakes.FakeCholine):
 
     async def close(self) -> None:
         self._ask("close")
+
+    def log_file(self, run_id: str, n: int, source: str) -> Path:
+        return Path(self.paths.run_dir(run_id)) / f"attempt-{n}" / f"{source}.log"
 
     def settings(self) -> list[Shown]:
         return show(load(self.paths, os.environ))
@@ -218,6 +266,8 @@ class FakeFeed:
 
 class FakeApp(CholineApp):
     """The real app over fake services: ``fake``, ``fake_feed`` and ``fake_clock``, there from the start."""
+
+    SPLASH = False
 
     def __init__(
         self,

@@ -8,27 +8,29 @@ from choline_tui.kernel.errors import MarketDown, UsageError
 from choline_tui.screens.base import MainScreen
 from choline_tui.screens.dialogs import Confirm, ConfirmScreen
 from choline_tui.widgets.top_line import TopLine
-from tests.ui.fake import FakeApp
+from tests.ui.bare import BareApp
 
 
-def top(app: FakeApp) -> str:
+def top(app: BareApp) -> str:
     return app.main_screen.query_one(TopLine).render().plain
 
 
 async def test_the_screens_are_a_key_away() -> None:
-    app = FakeApp()
+    app = BareApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert app.main_screen.WHERE == "offers"
         await pilot.press("2")
+        await pilot.pause()
         assert app.main_screen.WHERE == "runs"
         await pilot.press("1")
+        await pilot.pause()
         assert isinstance(app.screen, MainScreen)
         assert app.main_screen.WHERE == "offers"
 
 
 async def test_the_top_line_follows_the_picture() -> None:
-    app = FakeApp()
+    app = BareApp()
     async with app.run_test(size=(120, 24)) as pilot:
         await pilot.pause()
         assert "/h now" in top(app)
@@ -40,7 +42,7 @@ async def test_the_top_line_follows_the_picture() -> None:
 
 
 async def test_the_same_error_again_is_counted_once() -> None:
-    app = FakeApp()
+    app = BareApp()
     async with app.run_test(size=(120, 24)) as pilot:
         await pilot.pause()
         for _ in range(3):
@@ -52,7 +54,7 @@ async def test_the_same_error_again_is_counted_once() -> None:
 
 @pytest.mark.parametrize(("keys", "agreed"), [("enter", False), ("escape", False), ("right,enter", True)])
 async def test_a_question_is_answered_no_unless_the_other_button_is_chosen(keys: str, agreed: bool) -> None:
-    app = FakeApp()
+    app = BareApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         answers: list[bool] = []
