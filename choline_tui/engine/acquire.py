@@ -60,6 +60,12 @@ async def acquire(ctx: Context, run_id: str) -> None:
         refused = failed | set(ctx.store.refused_machines(ctx.clock.time() - REMEMBER_MACHINES))
         gone: set[int] = set()
         for offer in choose(page.offers, run.plan, refused, gone)[:OFFERS_AT_ONCE]:
+            try:
+                # not between the intent and the request: the user may stop the run while this waits
+                await ctx.place.may_rent()
+            except RateLimited as error:
+                _later(ctx, run, float(error.details.get("until", ctx.clock.time() + 15)), error.message)
+                return
             run = ctx.store.run(run_id)
             if run.want != "run" or not run.live:
                 return

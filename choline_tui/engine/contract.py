@@ -109,7 +109,8 @@ async def _can_see(ctx: Context, rental: Rental) -> bool:
 
 def sweep(ctx: Context, listing: Listing) -> None:
     """Contracts with our label whose rental was thought gone, or has another contract: nobody needs them
-    and they bill, so they are destroyed."""
+    and they bill, so they are destroyed. Whatever is there has not been missing, whoever asked."""
+    _there(ctx, listing)
     ours = [i for i in listing.instances if (label := read_label(i.label)) and label.home == ctx.home]
     known = {r.label: r for r in ctx.store.rentals_labelled(i.label or "" for i in ours)}
     for instance in ours:
@@ -136,6 +137,13 @@ def sweep(ctx: Context, listing: Listing) -> None:
             destroy_asked=None,
             destroy_accepted=None,
         )
+
+
+def _there(ctx: Context, listing: Listing) -> None:
+    """Listings without a contract count in a row only: one that shows it ends the row, for all lanes."""
+    for rental in ctx.store.rentals(live=True):
+        if rental.looks and any(i.id == rental.contract or i.label == rental.label for i in listing.instances):
+            ctx.ledger.rental(rental.id, looks=0)
 
 
 def _sweep_second(ctx: Context, rental: Rental, contract: int, seen_at: float) -> None:

@@ -85,6 +85,10 @@ class OfferBook:
             )
         self._store.count_search(self._today())
 
+    async def _ask(self, query: Query, *, for_rent: bool = False) -> OfferPage:
+        """The market itself. Every request is on the ration, one that is made again after a failure too."""
+        return await self._place.search(query, lambda: self._spend(for_rent=for_rent))
+
     async def search(self, query: Query, *, fresh: float = FRESH_FOR, for_rent: bool = False) -> OfferPage:
         """The first page (``complete`` says whether it is all), from memory when not older than
         ``fresh`` s. Raises the VastError of the search; QuotaSpent when our ration is spent."""
@@ -93,8 +97,7 @@ class OfferBook:
         now = self._clock.time()
         if known is not None and 0 <= now - known.seen_at <= fresh:
             return known
-        self._spend(for_rent=for_rent)
-        page = await self._place.search(query)
+        page = await self._ask(query, for_rent=for_rent)
         self._keep(key, page)
         return page
 
@@ -138,8 +141,7 @@ class OfferBook:
                 break
             last = max((o.dph_total or 0.0) for o in page.offers)
             try:
-                self._spend(for_rent=False)
-                page = await self._place.search(query.from_price(last))
+                page = await self._ask(query.from_price(last))
             except (RateLimited, VastError):
                 break
             fresh = [o for o in page.offers if o.id not in offers]
@@ -179,12 +181,10 @@ class OfferBook:
             try:
                 if number == 0:
                     # the market itself: what memory has was shown already
-                    self._spend(for_rent=False)
-                    page = await self._place.search(query)
+                    page = await self._ask(query)
                 else:
                     await self._deeper_turn()
-                    self._spend(for_rent=False)
-                    page = await self._place.search(query.from_price(floor))
+                    page = await self._ask(query.from_price(floor))
             except VastError as error:
                 yield Seen(replace(whole, offers=()), whole, last=True, trouble=error)
                 return

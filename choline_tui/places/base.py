@@ -4,7 +4,7 @@ The engine knows places only by this. A place declares what it can do; the decis
 plan card read those declarations instead of asking which place it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,7 +51,14 @@ class MarketPlace(Protocol):
         the key may not ask."""
         ...
 
-    async def search(self, query: Query) -> OfferPage: ...
+    async def search(self, query: Query, count: Callable[[], object]) -> OfferPage:
+        """``count`` is called before every request that it takes; when it raises, none is made."""
+        ...
+
+    async def may_rent(self) -> None:
+        """Wait until the market takes a rent call at once; before anything is decided about it. Raises
+        RateLimited."""
+        ...
 
     async def rent(self, run: Run, plan: Plan, rental: Rental, offer: Offer) -> int:
         """One request, never repeated; the contract id. UnknownOutcome when it cannot be told."""

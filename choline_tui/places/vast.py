@@ -57,8 +57,11 @@ class VastPlace:
             self._account = "" if found is None else f"{host}/{found}"
         return self._account
 
-    async def search(self, query: Query) -> OfferPage:
-        return await self.client.search(query)
+    async def search(self, query: Query, count: Callable[[], object]) -> OfferPage:
+        return await self.client.search(query, count)
+
+    async def may_rent(self) -> None:
+        await self.client.may_rent()
 
     async def rent(self, run: Run, plan: Plan, rental: Rental, offer: Offer) -> int:
         request = RentRequest(

@@ -20,6 +20,8 @@ BACKOFF_S = 1.0
 """s before the second try; doubles"""
 AFTER_429_S = 10.0
 """s to leave an endpoint alone when a 429 does not say how long"""
+LONGEST_S = 300.0
+"""s that a 429 can shut anything but the search: whatever it says, who may not look cannot see what bills"""
 
 
 class Calls:
@@ -53,14 +55,17 @@ class Calls:
         params: Mapping[str, str] | None = None,
         auth: bool = True,
         read: Callable[[Reply], Any] | None = None,
+        count: Callable[[], object] = lambda: None,
     ) -> Any:
         """A read, or a write that may be done twice: tried again after lost connections, 502 to 504, cut
         answers and short 429s, up to ``TRIES`` times and ``BUDGET_S`` s of waiting. ``read`` makes a
-        result of a successful reply instead of its JSON. Raises VastError or NotFound."""
+        result of a successful reply instead of its JSON. ``count`` is called before each request, which is
+        not made when it raises. Raises VastError or NotFound."""
         left = BUDGET_S
         for again in range(TRIES - 1, -1, -1):
             try:
                 await self._pacer.turn(endpoint, patience=left)
+                count()
                 reply = await self._send(method, path, body, params, auth, follow=method in ("GET", "POST"))
                 return self.answer(endpoint, reply, read=read, keyed=auth)
             except QuotaSpent:
@@ -88,6 +93,10 @@ class Calls:
             if error.details.get("sent") is False:
                 raise
             raise unclear(what, error) from None
+
+    async def turn(self, endpoint: str) -> None:
+        """Wait until ``endpoint`` may be called at once; its turn is not taken. Raises RateLimited."""
+        await self._pacer.turn(endpoint, take=False)
 
     async def raw(self, endpoint: str, method: str, path: str, *, body: Any) -> Reply:
         """One request, its reply as it came. Raises Lost; RateLimited when the endpoint is shut."""
@@ -136,6 +145,8 @@ class Calls:
             keyed=keyed and self._key is not None,
         )
         if isinstance(error, RateLimited):
+            if endpoint != "search":
+                error.details["until"] = min(float(error.details["until"]), self._clock.time() + LONGEST_S)
             self._pacer.shut(endpoint, error)
         if error is not None:
             raise error

@@ -7,6 +7,7 @@ method may raise BadKey, MissingScope, RateLimited, MarketDown and BadRequest; f
 
 import random
 from collections.abc import Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -84,14 +85,16 @@ class VastClient:
 
     # offers
 
-    async def search(self, query: Query) -> OfferPage:
-        """One page of offers, filtered again here. Raises QuotaSpent when the day's searches are spent."""
+    async def search(self, query: Query, count: Callable[[], object] = lambda: None) -> OfferPage:
+        """One page of offers, filtered again here. ``count`` is called before every request to the market
+        (a lost one is made again), which is not made when it raises. Raises QuotaSpent when the day's
+        searches are spent."""
 
         def read(reply: Reply) -> OfferPage:
             return read_page(reply.body, query, self._clock.time())
 
         page: OfferPage = await self._calls.repeat(
-            "search", "POST", "/api/v0/bundles/", body=query.to_filters(), read=read
+            "search", "POST", "/api/v0/bundles/", body=query.to_filters(), read=read, count=count
         )
         return page
 
@@ -104,6 +107,11 @@ class VastClient:
         return tuple(dict.fromkeys(n for n in names if isinstance(n, str) and 0 < len(n) <= 100))
 
     # renting
+
+    async def may_rent(self) -> None:
+        """Return when ``rent`` would send its request at once: what is decided before its turn has come may
+        be out of date by then. Raises RateLimited."""
+        await self._calls.turn("rent")
 
     async def rent(self, offer_id: int, request: RentRequest) -> Rented:
         """Rent an offer: exactly one request, never repeated here.

@@ -62,9 +62,10 @@ class Pacer:
         self._blocks: dict[str, tuple[RateLimited, float]] = {}
         """the market's answer, and when it is over by the steady clock"""
 
-    async def turn(self, endpoint: str, patience: float = 0.0) -> None:
+    async def turn(self, endpoint: str, patience: float = 0.0, *, take: bool = True) -> None:
         """Return when ``endpoint`` may be called. While the market has shut it, wait up to ``patience`` s,
-        else raise the RateLimited (or QuotaSpent) it was shut with."""
+        else raise the RateLimited (or QuotaSpent) it was shut with. ``take`` False: nothing is called yet,
+        and the turn stays free."""
         lock = self._locks.setdefault(endpoint, asyncio.Lock())
         async with lock:
             while True:
@@ -75,7 +76,8 @@ class Pacer:
                 if wait <= 0:
                     break
                 await self._clock.sleep(wait)
-            self._calls.setdefault(endpoint, deque(maxlen=128)).append(self._clock.monotonic())
+            if take:
+                self._calls.setdefault(endpoint, deque(maxlen=128)).append(self._clock.monotonic())
 
     def shut(self, endpoint: str, error: RateLimited) -> None:
         """The market answered 429: nothing more to ``endpoint`` until ``error.details['until']``."""
