@@ -3,7 +3,7 @@
 import base64
 import os
 import shlex
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -318,15 +318,25 @@ class Choline(MarketServices, Verbs):
         return Run.model_validate(await self._call("stop", run=run, drop_results=drop_results, reason=reason))
 
     async def follow(
-        self, run: str, *, history: bool = True, logs: bool = True, until: Until = "gone"
-    ) -> AsyncIterator[Followed]:
+        self,
+        run: str,
+        *,
+        history: bool = True,
+        logs: bool = True,
+        until: Until = "gone",
+        after: int | None = None,
+        offsets: Mapping[str, int] | None = None,
+    ) -> AsyncGenerator[Followed, None]:
         """Events, log bytes, progress and states of a run as they come; goes on over engine restarts.
 
-        ``until``: the run has ended, or (gone) nothing of it bills either. Raises NotFound for a run there
-        is not, EngineError for an engine that cannot be had or that ends again and again.
+        ``until``: the run has ended, or (gone) nothing of it bills either. ``after``: events after the one
+        with that ``seq``, whatever ``history`` says. ``offsets``: bytes of logs (``1/run``: attempt and
+        source) that are known already. Raises NotFound for a run there is not, EngineError for an engine
+        that cannot be had or that ends again and again.
         """
-        after = 0 if history else max((e.seq or 0 for e in self.events(run)), default=0)
-        offsets: dict[str, int] = {}
+        if after is None:
+            after = 0 if history else max((e.seq or 0 for e in self.events(run)), default=0)
+        offsets = dict(offsets or {})
         deaths = 0
         while True:
             engine = await self._engine()
