@@ -21,10 +21,11 @@ __all__ = ["attach", "key_pattern"]
 
 LAST_WORD_S = 5.0
 
-# whatever a full-screen program switched on: other screen, mouse, focus and paste reports, keypad, colours
+# whatever a full-screen program switched on: scroll region, other screen, mouse, focus and paste reports,
+# keypad, colours; at last below all it drew, wherever it left the cursor
 _RESET = (
-    b"\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?2026l"
-    b"\x1b[<u\x1b[>4;0m\x1b[?1l\x1b>\x1b[?7h\x1b[?25h\x1b[r\x1b[0m"
+    b"\x1b[r\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?2026l"
+    b"\x1b[<u\x1b[>4;0m\x1b[?1l\x1b>\x1b[?7h\x1b[?25h\x1b[0m\x1b[999;1H"
 )
 
 

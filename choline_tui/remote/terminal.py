@@ -40,6 +40,12 @@ _ASKING = re.compile(
     rb"\x1b\[[>=?]?[0-9;]*[cnxt]|\x1b\[\??[0-9;]*\$p|\x1b\[>[0-9;]*q|\x1b\[\?u"
     rb"|\x1b\][0-9;]*;[^\x07\x1b]*\?(?:\x07|\x1b\\)|\x1bP[$+][^\x1b]*\x1b\\|\x05|\x1bZ"
 )
+_MODE = re.compile(rb"\x1b\[\?([0-9;]{1,40})([hl])")
+MODES = {1: False, 7: True, 25: True, 1000: False, 1002: False, 1003: False, 1004: False, 1006: False,
+         1049: False, 2004: False}  # fmt: skip
+"""What a full-screen program switches, with what a terminal begins with: keys, wrapping, cursor, mouse,
+focus, other screen, paste (xterm's ctlseqs, DECSET)."""
+MODE_LENGTH = 48
 _LINE_END = re.compile(rb"\r+\n")
 MAX_RETURNS = 1 << 10
 SKIPPED = b"\x18\x1b[0m\r\n[choline: output left out, it came faster than it could be shown]\r\n"
@@ -144,6 +150,8 @@ class Terminal:
         self._resize(START_SIZE)
         self._clients: Dict[int, _Client] = {}
         self._backlog = bytearray()
+        self._modes: Dict[int, bool] = {}
+        self._cut = b""
         self._typed = bytearray()
         self._returns = b""
         self._hung = 0.0
@@ -239,6 +247,7 @@ class Terminal:
             self._hung = time.monotonic() + HUNG_S
             return False
         self._keep_lines(data)
+        self._note_modes(data)
         self._backlog += data
         if len(self._backlog) > 2 * BACKLOG:
             del self._backlog[:-BACKLOG]
@@ -255,6 +264,20 @@ class Terminal:
         if text:
             # a program that writes both itself gets another return from the terminal
             self._keep(_LINE_END.sub(b"\n", text))
+
+    def _note_modes(self, data: bytes) -> None:
+        """Remember what was switched: someone who attaches hours later needs it, and a program that draws
+        itself anew does not switch it again."""
+        data = self._cut + data
+        end = 0
+        for found in _MODE.finditer(data):
+            end = found.end()
+            for number in found.group(1).split(b";"):
+                mode = int(number or b"0")
+                if mode in MODES:
+                    self._modes[mode] = found.group(2) == b"h"
+        begun = data.rfind(b"\x1b", max(end, len(data) - MODE_LENGTH))
+        self._cut = data[begun:] if begun >= 0 else b""
 
     def _type(self) -> None:
         try:
@@ -321,7 +344,9 @@ class Terminal:
         recent = bytes(self._backlog[-BACKLOG:])
         if len(self._backlog) > len(recent):
             recent = recent[recent.find(b"\n") + 1 :]
-        return _ASKING.sub(b"", recent)
+        switched = [(mode, on) for mode, on in sorted(self._modes.items()) if on != MODES[mode]]
+        modes = b"".join(b"\x1b[?%d%s" % (mode, b"h" if on else b"l") for mode, on in switched)
+        return modes + _ASKING.sub(b"", recent)
 
     def _fit(self) -> None:
         sizes = [client.size for client in self._clients.values() if client.size is not None]

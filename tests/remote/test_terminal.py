@@ -137,6 +137,17 @@ def test_what_a_terminal_would_answer_is_not_shown_again(remote: Remote) -> None
         me.waits("<x>")
 
 
+def test_one_who_comes_late_is_given_the_screen_the_program_asked_for(remote: Remote) -> None:
+    draws = r"printf '\033[?1049h\033[?25;1000l\033[?10'; sleep 0.1; printf '06h\033[?2004h\033[?2004l'"
+    remote.submit("r-1", f"{draws}; seq 1 20000; read -r _", tty=True)
+    wait_until(lambda: remote.log("r-1").endswith(b"\n20000\n"), what="it has written a lot")
+    with person(remote) as me:
+        me.waits("\n20000\r\n")
+        assert me.seen.startswith(b"\x1b[?25l\x1b[?1006h\x1b[?1049h") and b"?2004h" not in me.seen[:200]
+        me.types("\r")
+        assert me.left() == 0
+
+
 @pytest.mark.parametrize("spec", [{}, {"tty": False}, {"tty": "yes"}])
 def test_without_a_terminal_it_says_how_to_get_one(remote: Remote, spec: dict[str, object]) -> None:
     remote.submit("r-1", "[ -t 0 ] || [ -t 1 ] || echo none; sleep 60", **spec)
