@@ -92,7 +92,8 @@ def market_rows(count: int = 40, seed: int = 7) -> list[dict[str, Any]]:
         each = round(price * number * dice.uniform(0.8, 1.6), 4)
         rows.append(
             offer(
-                id=63_000_000 + n * 137, machine_id=4000 + n % 23, host_id=900 + n % 11, price=each,
+                id=63_000_000 + n * 137, machine_id=4000 + n % 23, host_id=900 + n % 11,
+                price=each, dph_total=each,
                 dph_base=round(each - 0.004, 4), gpu_name=name, num_gpus=number, gpu_ram=vram,
                 cpu_name="AMD EPYC 7763 64-Core Processor", cpu_cores=128,
                 cpu_cores_effective=float(dice.choice((8, 16, 24, 32, 64))), cpu_ram=515_000,
