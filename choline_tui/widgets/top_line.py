@@ -44,13 +44,14 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Piece:
     """``texts``: from the longest way to say it to the shortest. ``priority``: the higher, the earlier it
-    is shortened and left out; 0 is never left out."""
+    is shortened, then left out, before anything lower is touched. ``keep``: never left out."""
 
     texts: tuple[str, ...]
     style: str = ""
     priority: int = 0
     action: str = ""
     left: bool = False
+    keep: bool = True
 
 
 def pieces(now: Standing) -> list[Piece]:
@@ -59,49 +60,49 @@ def pieces(now: Standing) -> list[Piece]:
     def g(glyph: str, word: str) -> str:
         return word if now.ascii else glyph
 
-    found = [Piece((" choline", ""), "bold $accent", 9, left=True)]
+    found = [Piece((" choline",), "bold $accent", 9, left=True, keep=False)]
     for area, key, label in now.areas:
         here = area == now.where
-        texts = (f" {key} {label} ",) if here else (f" {key} {label} ", f" {key} {label[0]} ")
+        texts = (f" {key} {label} ",) if here else (f" {key} {label} ", f" {key} ")
         style = "bold reverse $accent" if here else "$muted"
         found.append(Piece(texts, style, 0, f"app.go('{area}')", left=True))
     if now.simulator:
-        found.append(Piece((" simulator: no real money ", " simulator ", " SIM "), "bold $warning", 1))
+        found.append(Piece((" simulator: no real money ", " simulator ", " SIM"), "bold $warning", 1))
     if now.readonly:
-        found.append(Piece((" read-only ", " RO "), "bold $text-accent", 2))
+        found.append(Piece((" read-only ", " RO"), "bold $text-accent", 2))
     if now.errors:
         noun = "error" if now.errors == 1 else "errors"
         text = f" ! {now.errors} {noun} "
-        found.append(Piece((text, f" !{now.errors} "), "bold $text-error", 3, "app.errors"))
+        found.append(Piece((text, f" !{now.errors}"), "bold $text-error", 3, "app.errors"))
     found.append(_billing(now))
     if now.today is not None:
-        found.append(Piece((f" ${now.today:.2f} today ",), "", 4))
+        found.append(Piece((f" ${now.today:.2f} today ",), "", 6, keep=False))
     if now.unknown:
         word = f" ? {now.unknown} unknown "
-        found.append(Piece((word, f" ?{now.unknown} "), "bold $text-warning", 0, "app.go('runs')"))
+        found.append(Piece((word, f" ?{now.unknown}"), "bold $text-warning", 0, "app.go('runs')"))
+    if now.releasing:
+        texts = (f" {now.releasing} releasing ", f" {now.releasing} rel")
+        found.append(Piece(texts, "bold $text-error", 0, "app.go('runs')"))
     found.append(_credit(now))
     found.append(
         {
-            "up": Piece((g(" ● engine ", " engine up "), g(" ● ", " up ")), "$text-success", 8),
+            "up": Piece((g(" ● engine ", " engine up "), g(" ●", " up")), "$text-success", 8),
             "down": Piece(
                 (g(" ■ engine down ", " ENGINE DOWN "), g(" ■ down ", " DOWN ")),
                 "bold $text-error", 0, "app.start_engine",
             ),
-        }.get(now.engine, Piece((g(" ◌ engine ", " engine ... "),), "$muted", 6))
+        }.get(now.engine, Piece((g(" ◌ engine ", " engine ... "), g(" ◌", " ...")), "$muted", 8))
     )  # fmt: skip
     return [piece for piece in found if piece.texts[0]]
 
 
 def _billing(now: Standing) -> Piece:
     if now.per_hour is None:
-        return Piece((" $ ... ",), "$muted", 5)
+        return Piece((" $ ... ",), "$muted", 5, keep=False)
     if not now.rentals:
         return Piece((" nothing billing ", " $0/h "), "$muted", 3, "app.go('runs')")
-    text = f" ${now.per_hour:.3f}/h now"
-    releasing = f" ({now.releasing} releasing)" if now.releasing else ""
-    style = "bold $text-warning" if not now.releasing else "bold $text-error"
-    short = f" ${now.per_hour:.2f}/h "
-    return Piece((f"{text}{releasing} ", f"{text} ", short), style, 0, "app.go('runs')")
+    texts = (f" ${now.per_hour:.3f}/h now ", f" ${now.per_hour:.2f}/h ")
+    return Piece(texts, "bold $text-warning", 0, "app.go('runs')")
 
 
 def _credit(now: Standing) -> Piece:
@@ -118,7 +119,8 @@ def _credit(now: Standing) -> Piece:
     low = now.per_hour is not None and now.per_hour > 0 and now.credit / now.per_hour < 2
     style = "bold $text-warning" if low else ""
     lasts = f", {now.credit / now.per_hour:.1f} h left" if low and now.per_hour else ""
-    return Piece((f" ${now.credit:.2f} credit{lasts} ", f" ${now.credit:.2f} credit "), style, 5)
+    texts = (f" ${now.credit:.2f} credit{lasts} ", f" ${now.credit:.2f} credit ")
+    return Piece(texts, style, 3 if low else 7, keep=low)
 
 
 def fitted(found: list[Piece], width: int) -> list[tuple[Piece, str]]:
@@ -128,13 +130,9 @@ def fitted(found: list[Piece], width: int) -> list[tuple[Piece, str]]:
     def used() -> int:
         return sum(cell_len(p.texts[n]) for p, n in zip(found, chosen, strict=True) if n < len(p.texts))
 
-    order = sorted(range(len(found)), key=lambda i: (-found[i].priority, -i))
-    for shorten in (True, False):
-        for at in order:
-            while used() > width and chosen[at] < len(found[at].texts) - 1:
-                chosen[at] += 1
-            if not shorten and used() > width and found[at].priority:
-                chosen[at] = len(found[at].texts)
+    for at in sorted(range(len(found)), key=lambda i: (-found[i].priority, -i)):
+        while used() > width and chosen[at] < len(found[at].texts) - found[at].keep:
+            chosen[at] += 1
     return [(p, p.texts[n]) for p, n in zip(found, chosen, strict=True) if n < len(p.texts) and p.texts[n]]
 
 
