@@ -30,7 +30,7 @@ from choline_tui.widgets.sgr import pieces, style_of, text_of
 
 __all__ = ["LogPane"]
 
-_EVERY_S = 0.05
+_EVERY_S = 0.08
 """what came is drawn this often"""
 _SLICE_S = 0.010
 """the most time that reading what came may take before keys are looked at again"""

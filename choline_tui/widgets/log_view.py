@@ -90,7 +90,7 @@ class LogView(Vertical):
 
     # ---- what comes
     def feed(self, source: str, data: bytes) -> None:
-        """What ``source`` wrote, cut anywhere; it is on the screen within 50 to 100 ms."""
+        """What ``source`` wrote, cut anywhere; it is on the screen within 100 ms."""
         self.pane.feed(source, data)
 
     def finish(self, source: str) -> None:

@@ -7,8 +7,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from choline_tui.widgets.columns import GUTTER
 from choline_tui.widgets.table import Column, Table
@@ -460,3 +462,47 @@ async def test_keys_the_table_does_not_use_reach_others() -> None:
         assert heard == ["heard"] * 2 and widget.marked == []
         await press(pilot, "escape")
         assert heard == ["heard"] * 3
+
+
+async def test_the_cursor_says_whether_the_table_has_the_focus() -> None:
+    widget = table(5)
+
+    class Two(Host):
+        def compose(self) -> ComposeResult:
+            yield widget
+            yield Input()
+
+    app = Two(widget)
+    async with app.run_test(size=(40, 12)) as pilot:
+        widget.styles.height = 8
+
+        def look() -> Any:
+            return next(iter(widget.render_line(1))).style
+
+        widget.focus()
+        await pilot.pause()
+        focused = look()
+        app.query_one(Input).focus()
+        await pilot.pause()
+        blurred = look()
+        widget.focus()
+        await pilot.pause()
+        assert focused.bgcolor != blurred.bgcolor and look() == focused
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_the_sign_of_the_order_is_seen_in_the_last_column_as_well(right: bool) -> None:
+    widget: Table[Row] = Table(
+        [
+            Column("a", "A", 4, lambda r: r.id, lambda r: "a"),
+            Column("b", "Label", 6, lambda r: r.id, lambda r: "123456", right=right, grow=1),
+        ],
+        key=lambda r: r.id,
+    )
+    widget.set_records(rows(3))
+    async with host(widget).run_test(size=(30, 6)) as pilot:
+        for reverse, sign in ((False, "▲"), (True, "▼")):
+            widget.sort("b", reverse)
+            await pilot.pause()
+            assert sign in lines(pilot.app)[0] and "Label" in lines(pilot.app)[0]
+            assert set(cells(pilot.app)) == {30}
