@@ -1,7 +1,5 @@
-"""Copies: between instances for real where their disks are folders; with local and cloud by shape only.
-
-The official client does the local half itself, with rsync to a daemon of the host, which is not rehearsed
-here: our own transfers, and anybody's ``rsync`` or ``scp``, go over the instance's SSH.
+"""Copies: between instances where their disks are folders; with the caller's own computer where the official
+client can do its half, which is rsync to the host's copier (``remotes.copier``); with clouds by shape only.
 """
 
 import asyncio
@@ -52,6 +50,8 @@ class Copying(Endpoints):
         assert one is not None
         if one.endpoint is None:
             raise refuse(400, "instance_unavailable", f"Instance {one.id} does not run.")
+        if not getattr(self.desk.contracts.backend, "copies", True):
+            raise refuse(400, "copy_unavailable", "This rehearsal has no rsync; scp works over its SSH.")
         side = "src" if source is not None else "dst"
         return answer | {
             "msg": "Local copy initiated.",

@@ -2,7 +2,8 @@
 
 Run as a script (``python -I boot.py SPEC``), standard library only, and small: it does not import the
 package. SPEC is JSON: ``mode`` (userns or plain), ``argv`` (the container's server), ``owner`` (pid of
-the simulator), ``fds`` to pass on, ``home``, ``tmp``, ``box`` (read-only), ``binds`` (pairs over /etc).
+the simulator), ``fds`` to pass on, ``home``, ``tmp``, ``box`` (read-only), ``binds`` (pairs over /etc),
+``within`` (pairs: places at which it finds its home as well).
 
 *plain*: a subreaper. Whatever the container starts, however often it forks away, stays below this
 process; when the server ends, on TERM, or when the simulator dies, all of it is killed. On systems other
@@ -186,13 +187,16 @@ def isolate(spec: dict[str, Any]) -> None:
         _mount(f"/proc/self/fd/{held[path]}", path, None, MS_BIND | MS_REC)
     for source, target in spec["binds"]:
         _mount(source, target, None, MS_BIND)
+    for _, target in spec["within"]:
+        _mount(f"/proc/self/fd/{held[spec['home']]}", target, None, MS_BIND)
     for fd in held.values():
         os.close(fd)
     # terminals of our own, of our own group
     _mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, b"newinstance,ptmxmode=0666,mode=620")
     _mount("/dev/pts/ptmx", "/dev/ptmx", None, MS_BIND)
+    within = [target for _, target in spec["within"]]
     for path, old in _mounts():
-        if path in (spec["home"], COVERED) or path == "/proc" or path.startswith(("/proc/", "/dev")):
+        if path in (spec["home"], COVERED, *within) or path == "/proc" or path.startswith(("/proc/", "/dev")):
             continue
         try:
             _mount(None, path, None, old | MS_REMOUNT | MS_BIND | MS_RDONLY)

@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncssh
 
+from choline_tui.simulator.remotes import copier
 from choline_tui.simulator.remotes.container import GREETING, shell, shell_environment
 from choline_tui.simulator.remotes.traffic import Meter
 
@@ -25,11 +26,16 @@ BUFFER = 1 << 18
 
 class _Login(asyncssh.SSHServer):
     def __init__(
-        self, authorized_keys: str, connections: "set[asyncssh.SSHServerConnection]", meter: Meter
+        self,
+        authorized_keys: str,
+        connections: "set[asyncssh.SSHServerConnection]",
+        meter: Meter,
+        copies: bool,
     ) -> None:
         self._authorized_keys = authorized_keys
         self._connections = connections
         self._meter = meter
+        self._copies = copies
         self._counted = 0
         self._conn: asyncssh.SSHServerConnection | None = None
 
@@ -47,7 +53,7 @@ class _Login(asyncssh.SSHServer):
     def begin_auth(self, username: str) -> bool:
         assert self._conn is not None
         self._conn.send_auth_banner(GREETING)
-        if username == "root":
+        if username == "root" or (self._copies and username == copier.USER):
             # read at every login, so that a key attached later works at once
             with contextlib.suppress(OSError, ValueError):
                 self._conn.set_authorized_keys(self._authorized_keys)
@@ -70,7 +76,7 @@ class EmbeddedServer:
     async def listen(self, sock: socket.socket) -> None:
         home = self._config["home"]
         login: Callable[[], asyncssh.SSHServer] = lambda: _Login(  # noqa: E731
-            f"{home}/.ssh/authorized_keys", self._connections, self._meter
+            f"{home}/.ssh/authorized_keys", self._connections, self._meter, self._config["copies"]
         )
         self._acceptor = await asyncssh.listen(
             sock=sock,
@@ -105,8 +111,11 @@ class EmbeddedServer:
         # what a stock sshd takes over from its client
         env |= {k: v for k, v in process.env.items() if k == "LANG" or k.startswith("LC_")}
         argv = [shell(), "-c", process.command] if process.command is not None else [shell(), "-l"]
+        copies = self._config["copies"] and process.get_extra_info("username") == copier.USER
+        if copies:
+            argv = copier.command(self._config["rsyncd_config"], copier.find_rsync() or "rsync")
         with contextlib.suppress(asyncssh.Error, ConnectionError):
-            if process.term_type:
+            if process.term_type and not copies:
                 await self._on_terminal(process, argv, env | {"TERM": process.term_type})
             else:
                 await self._on_pipes(process, argv, env)

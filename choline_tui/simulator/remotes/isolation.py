@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from choline_tui.simulator.remotes import boot
+from choline_tui.simulator.remotes import boot, copier
 
 __all__ = ["Box", "Kind", "best", "launcher", "works"]
 
@@ -67,6 +67,10 @@ class Box:
     def server_log(self) -> Path:
         return self.base / "server.log"
 
+    def within(self) -> list[tuple[str, str]]:
+        """Folders of ours that the container may write, and where it finds them."""
+        return [(str(self.home), str(place)) for place in copier.places(self.base) if place.is_dir()]
+
     def over_etc(self) -> list[tuple[str, str]]:
         """Files of our own that lie over the system's, where it has them."""
         pairs = [(self.etc / name, Path("/etc") / name) for name in ("passwd", "shadow", "group")]
@@ -102,6 +106,8 @@ def _bubblewrap(box: Box, argv: Sequence[str], info: int | None) -> list[str]:
     for path in _reveal():
         args += ["--ro-bind", path, path]
     args += ["--ro-bind", str(box.base), str(box.base), "--bind", str(box.home), str(box.home)]
+    for source, target in box.within():
+        args += ["--bind", source, target]
     for ours, theirs in box.over_etc():
         args += ["--ro-bind", ours, theirs]
     return [*args, "--chdir", str(box.home), "--", *argv]
@@ -117,6 +123,7 @@ def _boot(kind: Kind, box: Box, argv: Sequence[str], fds: Sequence[int]) -> list
         "tmp": str(box.tmp),
         "box": str(box.base),
         "binds": box.over_etc(),
+        "within": box.within(),
         "reveal": _reveal(),
     }
     return [sys.executable, "-I", BOOT, json.dumps(spec)]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from choline_tui.simulator.remotes import copier
 from choline_tui.simulator.remotes.container import GREETING, shell
 from choline_tui.simulator.remotes.traffic import Meter
 
@@ -43,6 +44,7 @@ def write_config(etc: Path, home: Path, path: str, *, own_accounts: bool) -> Non
     forced command leads every session there. ``path``: the shells' PATH.
     """
     (etc / "banner").write_text(GREETING, encoding="utf-8")
+    match: list[str] = []
     lines = [
         f"HostKey {_quoted(etc / 'host_key')}",
         f"AuthorizedKeysFile {_quoted(home / '.ssh' / 'authorized_keys')}",
@@ -67,8 +69,13 @@ def write_config(etc: Path, home: Path, path: str, *, own_accounts: bool) -> Non
     ]
     if own_accounts:
         lines.append("Subsystem sftp internal-sftp")
+        if rsync := copier.find_rsync():
+            lines[lines.index("AllowUsers root")] += f" {copier.USER}"
+            words = shlex.join(copier.command(etc / "rsyncd.conf", rsync))
+            match = [f"Match User {copier.USER}", f"ForceCommand {words}"]
         (etc / "passwd").write_text(_passwd(home), encoding="utf-8")
-        (etc / "shadow").write_text("root:*:19700:0:99999:7:::\n", encoding="utf-8")
+        shadow = "".join(f"{name}:*:19700:0:99999:7:::\n" for name in ("root", copier.USER))
+        (etc / "shadow").write_text(shadow, encoding="utf-8")
         if os.getuid() != 0:
             # sshd gives a terminal to the group tty, where there is one; here it could not
             (etc / "group").write_text(f"root:x:{os.getgid()}:\n", encoding="utf-8")
@@ -80,7 +87,7 @@ def write_config(etc: Path, home: Path, path: str, *, own_accounts: bool) -> Non
         sftp = next((p for p in _SFTP_SERVERS if Path(p).exists()), None)
         if sftp:
             lines.append(f"Subsystem sftp {sftp}")
-    (etc / "sshd_config").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (etc / "sshd_config").write_text("\n".join([*lines, *match]) + "\n", encoding="utf-8")
 
 
 def _passwd(home: Path) -> str:
@@ -93,7 +100,8 @@ def _passwd(home: Path) -> str:
         ).splitlines()
         if line.split(":")[2:3] != [str(os.getuid())] and not line.startswith("root:")
     ]
-    return "\n".join([f"root:x:{os.getuid()}:{os.getgid()}:root:{home}:{shell()}", *others]) + "\n"
+    ours = [f"{name}:x:{os.getuid()}:{os.getgid()}:{name}:{home}:{shell()}" for name in ("root", copier.USER)]
+    return "\n".join([*ours, *others]) + "\n"
 
 
 def _login(home: Path, path: str) -> str:

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from choline_tui.kernel.errors import NotFound, RemoteError, UsageError
 from choline_tui.simulator.backend import Endpoint, Launch
-from choline_tui.simulator.remotes import disk, isolation, openssh, shims, traffic
+from choline_tui.simulator.remotes import copier, disk, isolation, openssh, shims, traffic
 from choline_tui.simulator.remotes.isolation import Box, Kind
 
 __all__ = ["ProcessBackend"]
@@ -164,6 +164,11 @@ class ProcessBackend:
                     "OpenSSH's server can only let 'root' in with isolation, or run as root",
                     hint="Install bubblewrap, or use the built-in server (asyncssh).",
                 )
+
+    @property
+    def copies(self) -> bool:
+        """Whether the official client can copy between an instance and its own computer."""
+        return self.isolation != "plain" and copier.find_rsync() is not None
 
     def banner(self) -> str:
         """One line for a person: what a remote of this market can do to this computer."""
@@ -308,6 +313,10 @@ class ProcessBackend:
         plain = self.isolation == "plain"
         shims.write_shims(box.bin, launch.gpus, launch.machine_id, refuse=plain)
         shims.write_df(box.bin, box.home, launch.disk_gb)
+        copier.write_config(box.etc, box.base, launch.contract)
+        for place in copier.places(box.base):
+            place.parent.mkdir(mode=0o755, exist_ok=True)
+            place.mkdir(mode=0o755)
         openssh.write_config(box.etc, box.home, self._path(box), own_accounts=not plain)
         if self._sshd == "openssh":
             if os.getuid() == 0:
@@ -396,6 +405,8 @@ class ProcessBackend:
             "refuse": remote.refuse,
             "traffic": remote.traffic,
             "disk_gb": remote.launch.disk_gb,
+            "copies": self.copies,
+            "rsyncd_config": str(box.etc / "rsyncd.conf"),
             "sshd": self._sshd,
             "sshd_path": self._sshd_path,
             "sshd_config": str(box.etc / "sshd_config"),

@@ -1,0 +1,45 @@
+"""The host's copier: the account to which the official client's ``copy`` goes with rsync over SSH.
+
+On Vast it is the host's own, and reaches every container's disk as an rsync module of the container's name.
+Here it lives in the container's SSH and reaches this container's home, as ``/root`` and as ``/workspace``.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+__all__ = ["USER", "command", "find_rsync", "places", "write_config"]
+
+USER = "vastai_kaalia"
+PLACES = ("root", "workspace")
+"""where a container's home is seen in its module"""
+
+
+def find_rsync() -> str | None:
+    return shutil.which("rsync", path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
+
+
+def command(config: Path | str, rsync: str) -> list[str]:
+    """What the account runs, whatever it is asked for."""
+    return [rsync, "--server", "--daemon", f"--config={config}", "."]
+
+
+def places(base: Path) -> list[Path]:
+    """Folders at which the container's home must be mounted: rsync's daemon follows no links."""
+    return [base / "copier" / name for name in PLACES]
+
+
+def write_config(etc: Path, base: Path, contract: int) -> None:
+    """Raises ``OSError``."""
+    lines = [
+        "use chroot = no",
+        "munge symlinks = no",
+        f"uid = {os.getuid()}",
+        f"gid = {os.getgid()}",
+        "log file = /dev/null",
+        f"[C.{contract}]",
+        f"path = {base / 'copier'}",
+        "read only = no",
+        "list = no",
+    ]
+    (etc / "rsyncd.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
