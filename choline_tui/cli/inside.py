@@ -95,7 +95,8 @@ def configure_attach(parser: argparse.ArgumentParser) -> None:
         "For runs whose command runs on a terminal of its own: 'choline run --tty', or\n"
         "'tty = true' in choline.toml. What it shows is logged as ever; it goes on when\n"
         "you leave, and when the connection breaks. Several may be attached; the\n"
-        "smallest window sets its size."
+        "smallest window sets its size. As with ssh, the machine draws on your screen:\n"
+        "'choline logs -f' follows a machine you would rather not let."
     )
     parser.add_argument("run", metavar="RUN", help="id, beginning of an id, or name")
     parser.add_argument(

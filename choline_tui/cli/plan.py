@@ -51,6 +51,8 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
         rows.append(("variables", ", ".join(clean(name, 60) for name in sorted(plan.env))))
     if plan.ports:
         rows.append(("ports", ", ".join(clean(p, 40) for p in plan.ports)))
+    if plan.tty:
+        rows.append(("terminal", "its own: 'choline attach RUN' joins it"))
     code = "no commit"
     if card.commit:
         dirty = f", {card.dirty} changed" if card.dirty else ", clean"

@@ -343,6 +343,8 @@ def _show_run(view: "RunView", context: Context, now: float) -> None:
             ("wanted", f"{wanted}; {plan.type}, {plan.disk_gb:g} GB disk, at most {dollars(plan.cap)}/h"),
             ("variables", ", ".join(clean(n, 60) for n in sorted(plan.env))),
             ("ports", ", ".join(clean(p, 40) for p in plan.ports)),
+            ("terminal", f"its own: 'choline attach {run.id}'" if plan.tty else ""),
+            ("archived", when(run.archived, now) if run.archived is not None else ""),
             ("results", came or "none came home yet"),
         ],
         indent="  ",

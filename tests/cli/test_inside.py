@@ -236,3 +236,17 @@ def test_like_takes_the_machine_again_the_plan() -> None:
         bench(*words, "--dry-run")
         asked = next(p for m, p in bench.choline.asked if m == "plan")
         assert (asked.like, asked.like_what, asked.tty) == ("abc", what, tty)
+
+
+def test_a_terminal_is_told_on_the_card_and_in_show() -> None:
+    from tests.cli.fakes import plan
+    from tests.cli.test_launch import card
+
+    _, out, _ = Bench(FakeCholine(card=card(plan(tty=True))))("run", "--gpu", "4090", "--dry-run")
+    assert "choline attach RUN" in out
+    _, out, _ = Bench(FakeCholine(card=card(plan())))("run", "--gpu", "4090", "--dry-run")
+    assert "attach" not in out
+    away = ended_view(archived=NOW - 60)
+    _, out, _ = Bench(FakeCholine([away]))("show", "abc123")
+    assert "archived" in out and "terminal" not in out
+    assert "choline attach abc123" in Bench(FakeCholine([talking()]))("show", "abc123")[1]
