@@ -128,7 +128,7 @@ class Rows(Generic[T]):
         if predicate is None:
             self._passes = None
         else:
-            self._passes = bytearray(1 if predicate(record) else 0 for record in self.records)
+            self._passes = bytearray(map(bool, map(predicate, self.records)))
 
     def _sort_all(self) -> None:
         if self._by is None:
@@ -154,7 +154,7 @@ class Rows(Generic[T]):
             every = range(len(self.records))
             self.view = list(every) if passes is None else list(compress(every, passes))
         else:
-            self.view = order if passes is None else [at for at in order if passes[at]]
+            self.view = order if passes is None else list(compress(order, map(passes.__getitem__, order)))
 
 
 def _comparable(value: Any) -> Any:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar
 
-from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -20,9 +19,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from choline_tui.widgets.columns import GUTTER, Column, Layout, arrange, fit, inert
-from choline_tui.widgets.glyphs import glyph, uses_ascii
+from choline_tui.widgets.columns import GUTTER, Column, Layout, arrange, inert
+from choline_tui.widgets.glyphs import uses_ascii
 from choline_tui.widgets.rows import Rows
+from choline_tui.widgets.table_paint import Painter
 
 __all__ = ["Column", "Table"]
 
@@ -163,7 +163,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._generation = 0
         self._strips: LRUCache[tuple[Any, ...], Strip] = LRUCache(1024)
         self._styles: dict[str, Style] = {}
-        self._ascii = False
+        self._painter: Painter[T]
 
     # ---- records
     @property
@@ -542,7 +542,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     # ---- size and styles
     def _on_mount(self, event: events.Mount) -> None:
-        self._ascii = uses_ascii(self)
+        self._painter = Painter(self._style, self.app.console, uses_ascii(self))
         self._arrange()
 
     def _on_resize(self, event: events.Resize) -> None:
@@ -597,18 +597,24 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         if y == 0:
-            return self._window(self._header(), width, self._style("header"))
+            header = self._painter.header(self._layout, width, self._sort_key, self._reverse)
+            return self._window(header, width, self._style("header"))
         row = self.scroll_offset.y + y - 1
         if row >= len(self._rows.view):
             blank = self._style("base")
-            return Strip.blank(width, blank) if self._rows.view else self._empty_line(y - 1, width)
+            if self._rows.view:
+                return Strip.blank(width, blank)
+            words = self._empty if isinstance(self._empty, str) else self._empty()
+            return self._painter.empty(words, y - 1, width, self._body_height)
         at = self._rows.view[row]
         ground = self._ground(row)
         marked = self._rows.keys[at] in self._marks if self._marks else False
         cached = (at, ground, marked, self._generation, self.has_focus, self.scroll_offset.x, width)
         strip = self._strips.get(cached)
         if strip is None:
-            strip = self._draw(self._rows.records[at], ground, marked)
+            record = self._rows.records[at]
+            whole = self._row_style(record) if self._row_style is not None else ""
+            strip = self._painter.row(self._layout, record, ground, marked, whole)
             strip = self._strips[cached] = self._window(strip, width, self._style(ground))
         return strip
 
@@ -626,73 +632,3 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         if row == self._hovered:
             return "hover"
         return "odd" if row & 1 else "base"
-
-    def _header(self) -> Strip:
-        plain, chosen = self._style("header"), self._style("sorted")
-        segments = [Segment(" " * GUTTER, plain)]
-        gap, room = " " * self._layout.gap, self.scrollable_content_region.width
-        for placed in self._layout.columns:
-            column = placed.column
-            label = fit(column.label, placed.width, column.right, self._sign("cut"))
-            if column.key != self._sort_key:
-                segments.append(Segment(label + gap, plain))
-                continue
-            sign = self._sign("descending" if self._reverse else "ascending")
-            # beside the label, in the gap when the label fills its column: numbers stay under their label
-            text = label if column.right else label.rstrip()
-            if placed.x + placed.width >= max(room, self._layout.width):
-                # at the very end there is no gap
-                text = fit(text.strip(), placed.width - 1, column.right, "")
-            segments.append(Segment((text + sign).ljust(placed.width + len(gap)), chosen))
-        return Strip(segments)
-
-    def _sign(self, name: str) -> str:
-        return glyph(name, self._ascii)
-
-    def _draw(self, record: T, ground: str, marked: bool) -> Strip:
-        under = self._style(ground)
-        # on the cursor its own colours win: they are the ones that can be read on it
-        coloured = ground != "cursor"
-        whole = self._row_style(record) if self._row_style is not None else ""
-        base = under + self._style(whole) if whole and coloured else under
-        lead = self._sign("cursor") if ground == "cursor" else " "
-        segments: list[Segment] = []
-        text, style = lead, base
-        if marked:
-            segments.append(Segment(text, style))
-            segments.append(Segment(self._sign("mark"), under + self._style("mark") if coloured else under))
-            text = " "
-        else:
-            text += "  "
-        gap = " " * self._layout.gap
-        cut = self._sign("cut")
-        for placed in self._layout.columns:
-            column = placed.column
-            name = column.style(record) if column.style is not None and coloured else ""
-            wanted = under + self._style(name) if name else base
-            if wanted is not style and wanted != style:
-                segments.append(Segment(text, style))
-                text, style = "", wanted
-            text += fit(column.text(record), placed.width, column.right, cut) + gap
-        segments.append(Segment(text, style))
-        return Strip(segments)
-
-    def _empty_line(self, y: int, width: int) -> Strip:
-        """The words for "nothing", in the middle."""
-        words = self._empty if isinstance(self._empty, str) else self._empty()
-        lines = [inert(line) for line in words.split("\n")]
-        room = max(1, width - 4)
-        wrapped = [
-            (piece.plain, number > 0)
-            for number, line in enumerate(lines)
-            for piece in Text(line).wrap(self.app.console, room)
-        ]
-        line = y - max(0, (self._body_height - len(wrapped)) // 2)
-        base = self._style("base")
-        if not 0 <= line < len(wrapped):
-            return Strip.blank(width, base)
-        text, dim = wrapped[line]
-        style = base + (self._style("dim") if dim else self._style("empty"))
-        text = fit(text.rstrip(), room, cut=self._sign("cut")).rstrip()
-        left = max(0, (width - Segment(text).cell_length) // 2)
-        return Strip([Segment(" " * left + text, style)]).extend_cell_length(width, base)
