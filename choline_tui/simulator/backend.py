@@ -47,6 +47,8 @@ class Launch:
     authorized_keys: list[str] = field(default_factory=list)
     """OpenSSH public key lines of the account when it was created"""
     machine_id: int = 0
+    volumes: list[tuple[str, str]] = field(default_factory=list)
+    """name and path in the container of each volume mounted there"""
 
     def __repr__(self) -> str:
         # the environment holds the instance key and the renter's secrets

@@ -149,6 +149,7 @@ class Life:
             gpus=[gpu] * len(c.slice.gpus),
             authorized_keys=keys,
             machine_id=c.machine.id,
+            volumes=[(f"V.{c.volume['id']}", c.volume["mount_path"])] if c.volume else [],
         )
         async with c.lock:
             await self._backend.create(launch)

@@ -128,6 +128,9 @@ class Volumes(Endpoints):
             raise refuse(400, "volume_in_use", f"Volume {volume.id} belongs to an instance.")
         volume.settle(self.desk.clock.time())
         volume.deleted = True
+        remove = getattr(self.desk.contracts.backend, "remove_volume", None)
+        if remove is not None:
+            await remove(f"V.{volume.id}")
         return {"success": True, "msg": f"Volume {volume.id} deleted."}
 
     async def copy(self, request: Request, key: Key | None, _: int) -> Any:

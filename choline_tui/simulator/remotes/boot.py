@@ -180,15 +180,17 @@ def isolate(spec: dict[str, Any]) -> None:
                 f.write(text)
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
     # taken before /tmp is covered: they may lie below it
-    held = {path: os.open(path, os.O_PATH) for path in spec["reveal"] + [spec["box"], spec["home"]]}
+    sources = [source for source, _ in spec["within"]]
+    wanted = {*spec["reveal"], *sources, spec["box"], spec["home"]}
+    held = {path: os.open(path, os.O_PATH) for path in wanted}
     _mount(spec["tmp"], COVERED, None, MS_BIND)
     for path in [*spec["reveal"], spec["box"], spec["home"]]:
         Path(path).mkdir(parents=True, exist_ok=True)
         _mount(f"/proc/self/fd/{held[path]}", path, None, MS_BIND | MS_REC)
     for source, target in spec["binds"]:
         _mount(source, target, None, MS_BIND)
-    for _, target in spec["within"]:
-        _mount(f"/proc/self/fd/{held[spec['home']]}", target, None, MS_BIND)
+    for source, target in spec["within"]:
+        _mount(f"/proc/self/fd/{held[source]}", target, None, MS_BIND)
     for fd in held.values():
         os.close(fd)
     # terminals of our own, of our own group

@@ -42,6 +42,8 @@ class Box:
 
     contract: int
     base: Path
+    volumes: tuple[tuple[Path, Path], ...] = ()
+    """folder of each volume, and where in the home it is seen"""
 
     @property
     def home(self) -> Path:
@@ -69,7 +71,9 @@ class Box:
 
     def within(self) -> list[tuple[str, str]]:
         """Folders of ours that the container may write, and where it finds them."""
-        return [(str(self.home), str(place)) for place in copier.places(self.base) if place.is_dir()]
+        volumes = [(str(volume), str(place)) for volume, place in self.volumes]
+        # after the volumes, so that the copier sees them as well
+        return volumes + [(str(self.home), str(p)) for p in copier.places(self.base) if p.is_dir()]
 
     def over_etc(self) -> list[tuple[str, str]]:
         """Files of our own that lie over the system's, where it has them."""

@@ -8,6 +8,7 @@ On disk, below the backend's root, for each contract::
               etc/             host key, sshd's configuration
               container.log    what onstart printed
               server.log       trouble of ours inside
+    volumes/V.<id>/            a volume; seen in the home of every container that rents it
 
 A container is one process tree below one launcher (``isolation.launcher``): when the launcher has ended,
 nothing of the container runs any more. Launchers end with this process, however it ends.
@@ -27,7 +28,7 @@ from typing import Any, Literal
 
 from choline_tui.kernel.errors import NotFound, RemoteError, UsageError
 from choline_tui.simulator.backend import Endpoint, Launch
-from choline_tui.simulator.remotes import copier, disk, isolation, openssh, shims, traffic
+from choline_tui.simulator.remotes import copier, disk, isolation, openssh, shims, traffic, volumes
 from choline_tui.simulator.remotes.isolation import Box, Kind
 
 __all__ = ["ProcessBackend"]
@@ -184,7 +185,9 @@ class ProcessBackend:
     async def create(self, launch: Launch) -> None:
         if launch.contract in self._remotes:
             raise RemoteError(f"contract {launch.contract} has a container already")
-        box = Box(launch.contract, self.root / str(launch.contract))
+        base = self.root / str(launch.contract)
+        places = [(self.volume(name), volumes.inside(path)) for name, path in launch.volumes]
+        box = Box(launch.contract, base, tuple((v, (base / "root").joinpath(*p)) for v, p in places))
         await asyncio.to_thread(self._make, box, launch)
         told = traffic.make(box.base / "traffic", self._carried.pop(launch.contract, (0, 0)))
         self._remotes[launch.contract] = _Remote(launch, box, list(launch.authorized_keys), told)
@@ -197,6 +200,7 @@ class ProcessBackend:
         # variables name it before the container is there
         with _reserved(remote.port) as place:
             remote.port = place.getsockname()[1]
+            await asyncio.to_thread(self._mount_points, remote)
             remote.running = await self._spawn(remote)
             await self._begin(remote)
         return Endpoint("127.0.0.1", remote.port)
@@ -257,6 +261,7 @@ class ProcessBackend:
 
     async def close(self) -> None:
         await asyncio.gather(*(self.destroy(contract) for contract in list(self._remotes)))
+        await asyncio.to_thread(disk.remove, self.root / "volumes")
 
     # -- hooks for tests and for faults
 
@@ -281,6 +286,15 @@ class ProcessBackend:
         """
         await asyncio.to_thread(disk.fill, self._remote(contract).box.base / "ballast", full)
 
+    def volume(self, name: str) -> Path:
+        """The folder of a volume ("V.77"), on this computer's disk; it outlives the containers."""
+        if not name.startswith("V.") or not name[2:].isdecimal():
+            raise UsageError(f"{name[:60]!r} is no volume")
+        return self.root / "volumes" / name
+
+    async def remove_volume(self, name: str) -> None:
+        await asyncio.to_thread(disk.remove, self.volume(name))
+
     def home(self, contract: int) -> Path:
         """The container's home directory, on this computer's disk."""
         return self._remote(contract).box.home
@@ -297,6 +311,13 @@ class ProcessBackend:
         except KeyError:
             raise NotFound(f"there is no container for contract {contract}") from None
 
+    def _mount_points(self, remote: _Remote) -> None:
+        """What must be there before the container runs. Raises ``RemoteError``."""
+        for name, path in remote.launch.volumes:
+            if self.isolation != "plain":
+                self.volume(name).mkdir(mode=0o755, parents=True, exist_ok=True)
+                volumes.mount_point(remote.box.home, path)
+
     def _path(self, box: Box) -> str:
         return f"{box.bin}:{shims.SYSTEM_PATH}"
 
@@ -312,6 +333,11 @@ class ProcessBackend:
         (box.etc / "host_key.pub").write_text(public + "\n", encoding="utf-8")
         plain = self.isolation == "plain"
         shims.write_shims(box.bin, launch.gpus, launch.machine_id, refuse=plain)
+        for volume, place in box.volumes if plain else ():
+            # nothing can be mounted for a container that is not isolated
+            volume.mkdir(mode=0o755, parents=True, exist_ok=True)
+            place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            place.symlink_to(volume)
         shims.write_df(box.bin, box.home, launch.disk_gb)
         copier.write_config(box.etc, box.base, launch.contract)
         for place in copier.places(box.base):
