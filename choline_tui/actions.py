@@ -55,12 +55,12 @@ APP: tuple[Action, ...] = (
     Action("app.refresh", "f5", "Refresh", "Look again now.", "app", "refresh"),
     Action("app.theme", "", "Next theme", "Change the colours; the choice is kept.", "app", "next_theme"),
     Action(
-        "app.engine", "", "Start the engine",
+        "app.engine", "f8", "Start the engine",
         "Start the process that acts: it follows runs, brings results home, destroys rentals.",
         "app", "start_engine",
     ),
     Action(
-        "app.demo", "", "Open the simulator",
+        "app.demo", "f9", "Open the simulator",
         "A private market on this computer with runs in every state: no account, no money.",
         "app", "demo",
     ),

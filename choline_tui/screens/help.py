@@ -85,6 +85,10 @@ def drawn(sections: list[Section], width: int, readonly: bool) -> Content:
     """As lines of at most ``width`` columns."""
     lines: list[Content] = []
     room = max(20, width - KEYS - LABEL - 2)
+    if readonly:
+        text = "Read-only: what spends or destroys is off (ui.readonly in the settings)."
+        lines += [Content.styled(line, "$text-warning") for line in textwrap.wrap(text, width)]
+        lines.append(Content(""))
     for section in sections:
         lines.append(Content.styled(plain(section.title), "bold $accent"))
         lines += [Content(line) for line in textwrap.wrap(plain(section.text), width)]
@@ -95,9 +99,6 @@ def drawn(sections: list[Section], width: int, readonly: bool) -> Content:
             lines.append(head + Content(label) + Content.styled(first, "$muted"))
             lines += [Content.styled(" " * (KEYS + LABEL + 1) + line, "$muted") for line in rest]
         lines.append(Content(""))
-    if readonly:
-        text = "Read-only: what spends or destroys is off (ui.readonly in the settings)."
-        lines += [Content.styled(line, "$text-warning") for line in textwrap.wrap(text, width)]
     return Content("\n").join(lines)
 
 

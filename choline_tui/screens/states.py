@@ -56,7 +56,7 @@ class State:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
-SIMULATOR = Step("d", "rehearse on a private market: no account, no money", "app.demo")
+SIMULATOR = Step("f9", "rehearse on a private market: no account, no money", "app.demo")
 RETRY = Step("f5", "try again", "app.refresh")
 LOADING = State("◌", "...", "Looking", "One moment.")
 EMPTY = State("○", "o", "Nothing here yet")
@@ -100,7 +100,7 @@ ENGINE_DOWN = State(
     "■", "x", "The engine does not run",
     "Nothing follows runs, brings results home or destroys rentals until it runs again. "
     "Machines guard themselves meanwhile.",
-    (Step("E", "start the engine", "app.start_engine"), Step("!", "see what happened", "app.errors")),
+    (Step("f8", "start the engine", "app.start_engine"), Step("!", "see what happened", "app.errors")),
     "bad",
 )  # fmt: skip
 RATION = State(

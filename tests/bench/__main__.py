@@ -24,6 +24,8 @@ ALL: dict[str, Measure] = {
     "offers": bench_offers.measure,
     "first_line": bench_first_line.measure,
     "transfer": bench_transfer.measure,
+    "app_start": bench_app_start.measure,
+    "feed": bench_feed.measure,
     "table": bench_table.measure,
     "log": bench_log.measure,
 }

@@ -2,7 +2,7 @@
 
 Peers: the smallest possible Textual app on the same Textual (aim: within 1.3 times), and posting and
 harlequin, each in an environment of its own (aim: at least 2 times ahead). Interleaved, the best of 9.
-Run: ``python -m tests.bench.bench_app_start [--quick]``; quick takes only peers that are installed.
+Run: ``python -m tests.bench.bench_app_start [--quick]``; quick: against the smallest one only.
 """
 
 import contextlib
@@ -97,11 +97,10 @@ def _measure(home: Path, quick: bool) -> list[Figure]:
         "choline": Program(words, b"Offers", environ),
         "smallest": Program((sys.executable, str(script)), b"painted", environ),
     }
-    posting = environment("posting", "posting==2.11.1", "tree-sitter<0.26", make=not quick)
-    if posting is not None:
+    if not quick:
+        posting = environment("posting", "posting==2.11.1", "tree-sitter<0.26")
         programs["posting"] = Program((str(posting / "posting"),), b"Send", environ)
-    harlequin = environment("harlequin", "harlequin==2.17.0", make=not quick)
-    if harlequin is not None:
+        harlequin = environment("harlequin", "harlequin==2.17.0")
         programs["harlequin"] = Program((str(harlequin / "harlequin"),), b"Catalog", environ)
     times: dict[str, list[float]] = {name: [] for name in programs}
     try:
