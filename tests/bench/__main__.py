@@ -1,6 +1,6 @@
 """Every benchmark and one table: ``python -m tests.bench [--quick] [--json] [NAME...]``.
 
-Names: decode, startup, offers, first_line, transfer, table, log; each is a command of its own as well,
+Names: decode, startup, offers, first_line, transfer, app_start, feed, table, log; each is a command of its own as well,
 ``python -m tests.bench.bench_NAME``. Times are of this computer now; what counts is the ratio to the peer,
 which ran in the same minute on the same parts.
 """
@@ -8,7 +8,9 @@ which ran in the same minute on the same parts.
 import sys
 
 from tests.bench import (
+    bench_app_start,
     bench_decode,
+    bench_feed,
     bench_first_line,
     bench_log,
     bench_offers,

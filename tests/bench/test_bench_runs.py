@@ -9,7 +9,10 @@ from tests.bench.__main__ import ALL
 from tests.support import needs
 from tests.support.official import official_client
 
-ROWS = {"decode": 1, "startup": 1, "offers": 3, "first_line": 1, "transfer": 12, "table": 16, "log": 9}
+ROWS = {
+    "decode": 1, "startup": 1, "offers": 3, "first_line": 1, "transfer": 12, "table": 16, "log": 9,
+    "app_start": 1, "feed": 2,
+}  # fmt: skip
 NEEDS = {"first_line": ("sshd", "ssh", "rsync", "git"), "transfer": ("sshd", "ssh", "rsync")}
 
 
