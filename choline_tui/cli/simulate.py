@@ -20,7 +20,25 @@ def configure_simulate(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  choline simulate --port 8070 --seed 7 --offers 2000 --boot 5\n"
         "  VAST_URL=http://127.0.0.1:8070 VAST_API_KEY=rehearsal choline offers\n\n"
-        "It speaks the market's HTTP API; rented machines are directories and SSH servers\non this computer."
+        "It speaks the market's HTTP API; rented machines are directories and SSH servers\non this computer. "
+        "A machine's /root and /workspace are its directory, a volume at\n/data is ~/data there.\n\n"
+        "a bad day of your own is a TOML file of [[fault]] tables:\n"
+        "  what = NAME         what goes wrong (below)\n"
+        '  on = PATTERN        which requests: "PUT /api/v0/asks/*"; of what happens to\n'
+        "                      machines: which labels; default: all\n"
+        "  nth = [1, 3]        only these of them, counted from 1\n"
+        "  chance = 0.2        and of those one in five; times = 2: at most so often\n"
+        "  from_s, until_s     seconds after the market began\n"
+        "  acted = true        an error, but the market did what was asked\n"
+        "  seconds, delay_s    for how long, and how long after the machine runs\n"
+        "  factor, rows, text  of prices; of missing rows; words of a host\n"
+        "requests: 429-plain 429-threshold 429-detail 429-json quota 500 502 503 504 500-json\n"
+        "  401-key 401-volume 401-2fa 403-login 403-scope 404-key 404-session 404 410 no-credit\n"
+        "  spend-limit no-such-ask no-such-ask-200 forbidden-host refused taken\n"
+        "answers: lost reset slow empty cut malformed html text null number huge api-v2\n"
+        "  rows-short rows-short-consistent rows-none rows-null rows-wrong-shape rows-without-id\n"
+        "machines: wrong-price bad-image start-fails late-ports late-key proxy-closed ssh-refused\n"
+        "  ssh-dropped disk-full host-lost outbid stopped price-increase"
     )
     add = parser.add_argument
     add("--port", type=int, default=8070, help="0: a free one")

@@ -1,13 +1,16 @@
 """The README's script, as it stands there, does the whole job."""
 
+import argparse
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from choline_tui.cli.simulate import configure_simulate
 from choline_tui.config.paths import Paths
 from choline_tui.services import Choline
+from choline_tui.simulator.faults import CONTRACT_FAULTS, REQUEST_FAULTS, FaultPlan
 from choline_tui.simulator.rehearsal import Simulator
 from choline_tui.simulator.remotes import ProcessBackend
 from tests.support import eventually
@@ -19,6 +22,19 @@ def script() -> str:
     found = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert len(found) == 1
     return str(found[0])
+
+
+def test_the_bad_day_is_one() -> None:
+    found = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (day,) = [text for text in found if "[[fault]]" in text]
+    assert [rule.what for rule in FaultPlan.from_toml(day).rules] == ["lost", "ssh-refused"]
+
+
+def test_help_has_every_fault_by_name() -> None:
+    parser = argparse.ArgumentParser()
+    configure_simulate(parser)
+    words = set((parser.epilog or "").split())
+    assert not (CONTRACT_FAULTS | REQUEST_FAULTS) - words
 
 
 def test_the_script_is_about_twenty_lines() -> None:
