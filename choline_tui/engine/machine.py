@@ -21,7 +21,7 @@ from choline_tui.kernel.errors import (
     SshTimeout,
     TransferFailed,
 )
-from choline_tui.kernel.protocol import ENDED, JobSpec, JobStatus, Lease, Probe
+from choline_tui.kernel.protocol import ENDED, JOB_STATES, JobSpec, JobStatus, Lease, Probe
 from choline_tui.kernel.session import Item, Progress, RemoteSession, Transfer
 from choline_tui.model.choose import gpu_matches
 from choline_tui.model.run import Attempt, AttemptState, Plan, Rental, RentalState, Run, RunState
@@ -307,14 +307,13 @@ async def bring(ctx: Context, session: RemoteSession, run: Run, *, final: bool) 
     free = shutil.disk_usage(into).free
     if free < 64 << 20:
         raise OSError(f"only {free >> 20} MiB are free in {into}")
-    limit = min(free - (32 << 20), run.plan.results_max_bytes or free)
     # one at a time into one directory: the regular one, the final one and one asked for by hand
     async with ctx.bringing.setdefault(run.id, asyncio.Lock()):
         return await session.fetch(
             run.id,
             str(into),
             final=final,
-            max_bytes=limit,
+            max_bytes=run.plan.results_max_bytes,
             on_progress=_reporter(ctx, run.id, "results"),
         )
 
@@ -326,6 +325,7 @@ async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int
     for source, path in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         offsets[source] = path.stat().st_size if path.exists() else 0
+    full: set[str] = set()
     async for frame in session.stream(job, dict(offsets)):
         if frame.status is not None:
             _job_status(ctx, run_id, n, frame.status)
@@ -333,6 +333,10 @@ async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int
             if offsets[frame.source] + len(frame.data) <= LOG_LIMIT:
                 with files[frame.source].open("ab") as log:
                     log.write(frame.data)
+            elif frame.source not in full:
+                full.add(frame.source)
+                text = f"{frame.source}.log has reached {LOG_LIMIT >> 20} MiB: what follows is not kept"
+                ctx.ledger.note("run", text, run=run_id)
             offsets[frame.source] += len(frame.data)
             ctx.hub.publish("log", run_id, attempt=n, source=frame.source, size=offsets[frame.source])
     if ctx.store.attempt(run_id, n).job_state != ENDED:
@@ -344,10 +348,16 @@ def _job_status(ctx: Context, run_id: str, n: int, status: JobStatus) -> None:
     _fine(ctx, run_id, n)
     if status.id != attempt.job or attempt.state is not AttemptState.RUNNING:
         return
+    if attempt.job_state in JOB_STATES and JOB_STATES.index(status.state) < JOB_STATES.index(
+        attempt.job_state
+    ):
+        return  # a job does not go back; a machine that says so, again and again, gets no event for it
     if status.state == ENDED:
         words = f"the command ended: {status.reason}" + (
             f", status {status.exit_code}" if status.exit_code is not None else ""
         )
+        if status.log_dropped:
+            words += f"; {status.log_dropped:,} bytes of its output were not kept (the log's limit)"
         with ctx.ledger.batch() as batch:
             batch.attempt(
                 run_id,

@@ -38,13 +38,24 @@ _MAY_BE_MARKS = re.compile("[\u0300-\U000effff]{%d,}" % (MAX_MARKS + 1))
 _SUSPECT = re.compile(r"[^\n\t\x20-\x7e]")
 
 
-def _picture(match: "re.Match[str]") -> str:
-    code = ord(match.group())
+def _picture(code: int) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\u2421"
     return " " if code in (0x85, 0x2028, 0x2029) else "\ufffd"
+
+
+# by a table: a log of nothing but NULs must not cost a call each
+_CODES = (
+    *(0, 1, 2, 3, 4, 5, 6, 7, 8),
+    *range(0x0B, 0x20),
+    *range(0x7F, 0xA0),
+    *(0x2028, 0x2029, 0xFFFE, 0xFFFF),
+    *range(0xD800, 0xE000),
+    *range(0xFDD0, 0xFDF0),
+)
+_PICTURES = {code: _picture(code) for code in _CODES}
 
 
 def _unstacked(match: "re.Match[str]") -> str:
@@ -85,7 +96,9 @@ def _line(raw: str) -> str:
         text = states[-1] if states else ""
     if "\b" in text:
         text = _erase(text)
-    text = _CONTROL.sub(_picture, _HIDDEN.sub("", text))
+    text = _HIDDEN.sub("", text)
+    if _CONTROL.search(text):
+        text = text.translate(_PICTURES)
     return _MAY_BE_MARKS.sub(_unstacked, text)
 
 

@@ -36,7 +36,11 @@ def _walk(top: bytes, unread: Optional[List[bytes]] = None) -> Iterator[Tuple[by
         for entry in entries:
             try:
                 info = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
             except OSError:
+                if unread is not None:
+                    unread.append(entry.path)
                 continue
             if stat.S_ISDIR(info.st_mode):
                 if entry.name != _PARTIAL:

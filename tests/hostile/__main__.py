@@ -4,7 +4,7 @@
 
     python -m tests.hostile --examples 100000 [NAME ...]   so many inputs for each parser (of those named)
     python -m tests.hostile --coverage SECONDS             with atheris, where it is installed
-    python -m tests.hostile million                        a listing and a manifest of a million files, measured
+    python -m tests.hostile million                        lists of a million files, measured
 """
 
 import argparse
@@ -89,7 +89,8 @@ def million() -> int:
         except ValueError as error:
             said = f"refused: {error}"
         print(
-            f"{what}: {said}; {time.monotonic() - begun:.1f} s, {tracemalloc.get_traced_memory()[1] >> 20} MiB"
+            f"{what}: {said}; {time.monotonic() - begun:.1f} s,",
+            f"{tracemalloc.get_traced_memory()[1] >> 20} MiB",
         )
         tracemalloc.stop()
 

@@ -292,7 +292,7 @@ def test_a_life_with_a_market_that_writes_on_the_screen(tmp_path: Path) -> None:
         assert ended.outcome is Outcome.SUCCEEDED, world.story()
         await world.quiet()
         world.check(run)
-        from choline_tui.cli.words import plain_words
+        from choline_tui.model.event_words import plain_words
 
         assert world.store is not None
         for event in world.store.events():
