@@ -141,8 +141,9 @@ def sweep(ctx: Context, listing: Listing) -> None:
 
 def _there(ctx: Context, listing: Listing) -> None:
     """Listings without a contract count in a row only: one that shows it ends the row, for all lanes."""
+    numbers, labels = {i.id for i in listing.instances}, {i.label for i in listing.instances}
     for rental in ctx.store.rentals(live=True):
-        if rental.looks and any(i.id == rental.contract or i.label == rental.label for i in listing.instances):
+        if rental.looks and (rental.contract in numbers or rental.label in labels):
             ctx.ledger.rental(rental.id, looks=0)
 
 

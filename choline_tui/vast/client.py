@@ -7,7 +7,6 @@ method may raise BadKey, MissingScope, RateLimited, MarketDown and BadRequest; f
 
 import random
 from collections.abc import Callable
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 

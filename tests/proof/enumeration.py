@@ -22,7 +22,7 @@ from choline_tui.kernel.errors import RemoteError, SshDropped, SshTimeout, Store
 from choline_tui.model.run import Outcome, RunState
 from choline_tui.simulator.remotes.job_model import JobModel
 from choline_tui.store import Store
-from tests.engine.test_random_lives import Life
+from tests.proof.ends import Ends
 from tests.proof.monitor import Monitor
 from tests.proof.watched import WatchedSession
 from tests.support.world import World, live
@@ -87,7 +87,7 @@ STORIES = {
 class Script:
     """Counts the calls of a life; at the chosen one does what the combination says."""
 
-    def __init__(self, world: World, life: Life, chosen: Combination | None) -> None:
+    def __init__(self, world: World, life: Ends, chosen: Combination | None) -> None:
         self.world, self.life, self.chosen = world, life, chosen
         self.calls: dict[str, list[str]] = {"http": [], "session": [], "store": []}
         self.on = False
@@ -211,7 +211,7 @@ class Script:
         store.commit = commit  # type: ignore[method-assign]
 
 
-async def _life(world: World, script: Script, life: Life, story: Story) -> None:
+async def _life(world: World, script: Script, life: Ends, story: Story) -> None:
     async def until(condition: Callable[[], bool], within: float, what: str) -> None:
         def there() -> bool:
             return world.crashed.is_set() or condition()
@@ -281,8 +281,8 @@ def live_one(root: Path, name: str, chosen: Combination | None = None) -> Script
             log_lines=["a", "b"],
             result_files={"model.bin": b"weights" * 100, "keep/step.txt": b"20"},
         )
-        life = Life(world, 0)
-        await life._strangers()
+        life = Ends(world)
+        await life.strangers()
         monitor = Monitor(world)
         monitor.others |= set(life.others)
         script = Script(world, life, chosen)
@@ -304,7 +304,7 @@ def live_one(root: Path, name: str, chosen: Combination | None = None) -> Script
     return kept[0]
 
 
-def _as_promised(world: World, life: Life, story: Story, chosen: Combination | None) -> None:
+def _as_promised(world: World, life: Ends, story: Story, chosen: Combination | None) -> None:
     run = world.run(life.runs[0])
     late = chosen is not None and chosen.fault.endswith("three hours")
     gone = bool(life.touched)

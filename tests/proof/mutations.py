@@ -1,9 +1,7 @@
 """Is the proof any good? Mistakes put into the engine on purpose, each of which some life must notice.
 
 A mutation replaces a piece of a function's source; it says so when the source has changed and the piece is
-not there any more. It is caught by a named trial, because a chance life that notices it today need not do
-so after the next change of the engine; ``python -m tests.proof mutations --seeds N`` tells which of the
-random lives notice it as well.
+not there any more. Each is caught by a named trial, and by a random life (``catches``).
 """
 
 import contextlib
@@ -20,10 +18,9 @@ from choline_tui.engine import acquire, contract, core, machine
 from choline_tui.model import decide
 from choline_tui.places.vast import VastPlace
 from choline_tui.vast import listing
-from tests.proof import lives, trials
 from tests.support.world import World
 
-__all__ = ["MUTATIONS", "Mutation", "applied", "report"]
+__all__ = ["MUTATIONS", "Mutation", "applied", "notices"]
 
 
 @dataclass(frozen=True)
@@ -327,21 +324,3 @@ def notices(life: Callable[[Path], Any]) -> str:
         except Exception as error:
             return f"{type(error).__name__}: {error}".splitlines()[0][:100]
     return ""
-
-
-def report(seeds: int) -> int:
-    """Print what notices each mutation; 1 when nothing notices one."""
-    missed = 0
-    for mutation in MUTATIONS:
-        with applied(mutation):
-            by = notices(lambda root, m=mutation: trials.try_one(root, m.trial))  # type: ignore[misc]
-            first = None
-            for seed in range(seeds):
-                if notices(lambda root, s=seed: lives.one(root, s)):  # type: ignore[misc]
-                    first = seed
-                    break
-        missed += not by and first is None
-        chance = "" if not seeds else f"; random life {first}" if first is not None else "; no random life"
-        print(f"{mutation.name}: {mutation.trial}: {by or 'NOT NOTICED'}{chance}", flush=True)
-    print(f"{len(MUTATIONS)} mutations, {missed} not noticed")
-    return 1 if missed else 0

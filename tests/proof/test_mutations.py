@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.lives import one
 from tests.proof.mutations import MUTATIONS, Mutation, applied
 from tests.proof.trials import TRIALS, try_one
 
@@ -28,14 +27,9 @@ def test_the_engine_passes_every_trial(tmp_path: Path, name: str) -> None:
 def test_a_mistake_in_the_engine_is_noticed(tmp_path: Path, mutation: Mutation) -> None:
     with applied(mutation), pytest.raises(Exception) as noticed:
         try_one(tmp_path, mutation.trial)
-    assert noticed.type is AssertionError, f"not noticed, but broken: {noticed.value!r}"
+    assert issubclass(noticed.type, AssertionError), f"not noticed, but broken: {noticed.value!r}"
     assert "has changed" not in str(noticed.value), "the mutation does not fit the engine any more"
 
 
 def test_every_trial_is_good_for_something() -> None:
     assert {m.trial for m in MUTATIONS} == set(TRIALS)
-
-
-@pytest.mark.parametrize("seed", range(1000, 1004))
-def test_random_lives_keep_the_rules_at_every_moment(tmp_path: Path, seed: int) -> None:
-    one(tmp_path, seed)
