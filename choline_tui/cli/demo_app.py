@@ -31,16 +31,16 @@ With an API key of Vast.ai the same screens show the real market:
 
 Live = tuple[str, dict[str, object]]
 LIVE: tuple[Live, ...] = (
-    ("long training", {"command": "python3 train.py 1800", "note": "half an hour; look at its log"}),
+    ("long", {"command": "python3 train.py 1800", "note": "half an hour; look at its log"}),
     (
-        "kept machine",
+        "kept",
         {"command": "python3 train.py 4", "keep_s": 1800.0, "note": "its machine is kept for 30 minutes"},
     ),
     (
-        "slow setup",
+        "setup",
         {"command": "sleep 120; python3 train.py 120", "gpu": "1x3090", "note": "prepares for two minutes"},
     ),
-    ("two cards", {"command": "python3 train.py 900", "gpu": "2x4090"}),
+    ("2 cards", {"command": "python3 train.py 900", "gpu": "2x4090"}),
 )
 """what runs while one looks around"""
 

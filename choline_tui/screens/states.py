@@ -61,7 +61,7 @@ RETRY = Step("f5", "try again", "app.refresh")
 LOADING = State("◌", "...", "Looking", "One moment.")
 EMPTY = State("○", "o", "Nothing here yet")
 NO_KEY = State(
-    "⚿", "[key]", "No API key",
+    "◇", "-", "No API key",
     "choline rents on Vast.ai with your API key, and has none yet.",
     (
         SIMULATOR,
@@ -91,7 +91,7 @@ SPEND_LIMIT = State(
     "warn",
 )  # fmt: skip
 OFFLINE = State(
-    "⚡", "!", "The market cannot be reached",
+    "▲", "!", "The market cannot be reached",
     "Runs under way go on: their machines need nobody here, and the engine goes on trying.",
     (RETRY, Step("!", "see what was answered", "app.errors")),
     "warn",
@@ -104,7 +104,7 @@ ENGINE_DOWN = State(
     "bad",
 )  # fmt: skip
 RATION = State(
-    "⌛", "...", "Today's searches are used up",
+    "◌", "...", "Today's searches are used up",
     "choline keeps a ration of searches a day, so that scheduled rents never lack one.",
     (
         Step("", "the ration begins again at midnight UTC"),
@@ -112,7 +112,7 @@ RATION = State(
     ),
     "warn",
 )  # fmt: skip
-FAULT = State("‼", "!!", "That did not work", "", (RETRY, Step("!", "see all of it", "app.errors")), "bad")
+FAULT = State("✗", "x", "That did not work", "", (RETRY, Step("!", "see all of it", "app.errors")), "bad")
 
 
 def state_for(error: BaseException) -> State:
@@ -179,9 +179,9 @@ def draw(state: State, *, ascii: bool = False) -> Content:
         parts += [Content(""), *(Content(plain(line)) for line in state.text.split("\n"))]
     if state.steps:
         parts.append(Content(""))
+    width = max((len(step.key) for step in state.steps), default=0)
     for step in state.steps:
-        line = Content(plain(step.text))
-        if step.key:
-            line = Content.styled(f" {step.key} ", "bold $accent") + Content(" ") + line
+        key = Content.styled(f" {step.key:<{width}}  ", "bold $accent")
+        line = key + Content(plain(step.text))
         parts.append(doing(line, step.action))
     return Content("\n").join(parts)

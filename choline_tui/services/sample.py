@@ -33,17 +33,17 @@ STORIES: tuple[Story, ...] = (
     # id, name, outcome, exit code, why, GPU, number, $/h, hours ago, hours long, place
     ("demo01", "baseline", Outcome.SUCCEEDED, 0, "the command ended with status 0",
      "RTX 4090", 1, 0.342, 30.0, 3.2, "Sweden, SE"),
-    ("demo02", "bigger batch", Outcome.FAILED, 1, "the command ended with status 1",
+    ("demo02", "batch 64", Outcome.FAILED, 1, "the command ended with status 1",
      "RTX 3090", 2, 0.398, 26.0, 0.4, "Texas, US"),
     ("demo03", "lr sweep", Outcome.STOPPED, None, "stopped by you",
      "RTX 4090", 2, 0.711, 21.0, 1.6, "Czechia, CZ"),
     ("demo04", "h100 try", Outcome.ERROR, None, "5 machines failed; the last: no answer over SSH for 5m",
      "H100 SXM", 1, 2.214, 8.0, 0.35, "Japan, JP"),
-    ("demo05", "never mind", Outcome.CANCELLED, None, "stopped by you before anything was rented",
+    ("demo05", "typo", Outcome.CANCELLED, None, "stopped by you before anything was rented",
      "", 0, 0.0, 6.0, 0.02, ""),
     ("demo06", "nightly", Outcome.MISSED, None, "this computer slept through its time",
      "", 0, 0.0, 4.0, 0.0, ""),
-    ("demo07", "baseline, again", Outcome.SUCCEEDED, 0, "the command ended with status 0",
+    ("demo07", "baseline", Outcome.SUCCEEDED, 0, "the command ended with status 0",
      "RTX 4090", 1, 0.351, 3.0, 1.9, "Québec, CA"),
 )  # fmt: skip
 
