@@ -177,6 +177,7 @@ class OfferBook:
         if old is not None:
             whole = replace(whole, offers=old.offers, seen_at=old.seen_at)
         floor = 0.0
+        seen: set[int] = set()
         for number in range(MAX_PAGES if deeper else 1):
             try:
                 if number == 0:
@@ -201,16 +202,21 @@ class OfferBook:
             for each in gone:
                 del known[each]
             known.update((o.id, o) for o in page.offers)
+            seen |= there
             whole = OfferPage(
                 offers=tuple(sorted(known.values(), key=lambda o: (o.dph_total is None, o.dph_total or 0.0))),
-                seen_at=page.seen_at,
+                # as old as the oldest of them
+                seen_at=page.seen_at if old is None or seen.issuperset(known) else old.seen_at,
                 disk_gb=query.disk_gb,
                 type=query.type,
                 complete=complete,
             )
             last = complete or not deeper or number == MAX_PAGES - 1
-            if last:
+            if last or number == 0:
                 self._keep(key, whole)
+            else:
+                # who stops in between finds it again; the disk hears of it when it is whole
+                self._pages[key] = whole
             yield Seen(page, whole, gone, last=last)
             if last:
                 return

@@ -52,9 +52,10 @@ PLACE_FIELDS = frozenset(
 """Conditions of the user's filter that 'anywhere' takes away."""
 
 AT_LEAST = (
-    "num_gpus", "gpu_ram", "dlperf", "compute_cap", "cuda_max_good", "cpu_cores_effective", "cpu_ram",
+    "num_gpus", "gpu_ram", "dlperf", "compute_cap", "cuda_max_good", "cpu_cores_effective",
     "disk_bw", "inet_down", "inet_up", "reliability",
 )  # fmt: skip
+"""``cpu_ram`` is the whole machine's, so it says nothing of a slice."""
 AT_MOST = ("inet_down_cost", "inet_up_cost")
 _EXACT = ("num_gpus", "compute_cap", "cuda_max_good")
 """Figures that stand for something by themselves: not rounded."""

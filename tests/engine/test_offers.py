@@ -128,6 +128,8 @@ def test_a_stream_shows_what_was_known_first_and_takes_away_what_is_gone(tmp_pat
         assert steps[0].cached and steps[0].known.offers == before.offers
         assert steps[0].known.seen_at == before.seen_at
         assert cheapest.id in steps[1].gone
+        assert steps[1].known.seen_at == before.seen_at, "as old as the oldest that is shown"
+        assert steps[-1].known.seen_at > before.seen_at
         assert cheapest.id not in {o.id for o in steps[-1].known.offers}
 
     live(tmp_path, story, offers=400)
@@ -177,6 +179,8 @@ def test_who_stops_listening_costs_no_more_searches(tmp_path: Path) -> None:
         await stream.aclose()  # type: ignore[attr-defined]
         await asyncio.sleep(300)
         assert book.used_today() == 1
+        again = await anext(book.stream(parse_query("")))
+        assert again.cached and len(again.known.offers) == 64, "what it was told is not forgotten"
         only = await collect(book, parse_query("num_gpus=1"), deeper=False)
         assert len(only) == 1 and only[0].last and book.used_today() == 2
 

@@ -44,7 +44,7 @@ def test_the_three_likenesses_in_words() -> None:
     )
     assert like([offer()], Likeness.AS_GOOD, base, 0, keep=False).text() == (
         "num_gpus>=2 gpu_ram>=24 dlperf>=180 compute_cap>=890 cuda_max_good>=12.4 cpu_cores_effective>=16"
-        " cpu_ram>=250 disk_bw>=1200 inet_down>=810 inet_up>=400 reliability>=0.98 inet_down_cost<=0.004"
+        " disk_bw>=1200 inet_down>=810 inet_up>=400 reliability>=0.98 inet_down_cost<=0.004"
         " inet_up_cost<=0 dph_total<=0.412346"
     )
     pair = [offer(), offer(id=78, gpu_name="RTX 3090", dph_total=0.3, machine_id=5)]

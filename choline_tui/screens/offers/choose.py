@@ -75,6 +75,7 @@ class SavedScreen(Window[SavedChoice]):
     """Enter uses one, ``n`` saves what is typed now under a name, delete forgets one."""
 
     HEADING = "Saved filters"
+    AUTO_FOCUS = "OptionList"
     DEFAULT_CSS = """
     SavedScreen > #window { height: auto; max-height: 90%; max-width: 90; }
     SavedScreen Input { display: none; }
@@ -122,7 +123,8 @@ class SavedScreen(Window[SavedChoice]):
     def action_name(self) -> None:
         box = self.query_one("#saved-name", Input)
         box.add_class("-there")
-        box.focus()
+        # not now: the key that asked for it would be typed into it
+        self.call_after_refresh(box.focus)
 
     def action_forget(self) -> None:
         found = self.query_one_optional(OptionList)

@@ -76,7 +76,14 @@ def columns(memory: "Callable[[Row], HostMemory | None]") -> list[Column[Row]]:
 
     def ours(row: Row) -> str:
         known = memory(row)
-        return known.words if known is not None else ""
+        if known is None:
+            return ""
+        if known.refused:
+            return "refused"
+        good = f"{known.succeeded} ok" if known.succeeded else ""
+        bad = f"{known.errors} bad" if known.errors else ""
+        some = f"{known.runs} run{'s' if known.runs > 1 else ''}"
+        return f"{bad} {good}".strip() or some
 
     def ours_style(row: Row) -> str:
         known = memory(row)
@@ -106,7 +113,7 @@ def columns(memory: "Callable[[Row], HostMemory | None]") -> list[Column[Row]]:
                priority=3, help="where the machine is", grow=1),
         _right("reliability", "rel %", 5, lambda r: None if (t := trust(r)) is None else t * 100, 1, 2,
                "how reliable the market thinks the host is", low_trust),
-        Column("ours", "ours", 9, remembered, ours, priority=4, style=ours_style,
+        Column("ours", "ours", 10, remembered, ours, priority=4, style=ours_style,
                help="what this home remembers of the machine: runs that went well (ok) or badly, refusals"),
         _right("dlperf_usd", "DLP/$", 6, _number("dlperf_per_dphtotal"), 0, 5, "DLPerf score for a $/h"),
         _right("down", "dn Mb/s", 7, _number("inet_down"), 0, 6, "network into the machine"),

@@ -1,5 +1,6 @@
 """Everything about one offer, and what a run of yours would cost there."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -44,7 +45,8 @@ def details(
     lines: list[Line] = [("", f"{_n(row.get('num_gpus'))}x {gpu}", "title")]
 
     def add(name: str, text: str, style: str = "") -> None:
-        lines.append((name, plain(text).replace("\n", " ").replace("\t", " ")[:200], style))
+        if text:
+            lines.append((name, plain(text).replace("\n", " ").replace("\t", " ")[:200], style))
 
     kind = "interruptible" if row.get("is_bid") else "on-demand"
     add("price", f"{_money(row.get('price'))}/h with {disk_gb:g} GB, {kind}", "strong")
@@ -142,7 +144,8 @@ _STYLES = {"title": "bold $text-accent", "strong": "bold", "warn": "$text-warnin
            "good": "$text-success", "dim": "$muted", "": ""}  # fmt: skip
 
 
-def draw(lines: list[Line], *, ascii: bool = False) -> Content:
+def draw(lines: list[Line], width: int) -> Content:
+    """In so many cells; what does not fit goes on in the next line, under its own beginning."""
     drawn = []
     for at, (name, text, style) in enumerate(lines):
         if style == "title":
@@ -151,34 +154,51 @@ def draw(lines: list[Line], *, ascii: bool = False) -> Content:
             drawn.append(Content.styled(text, _STYLES["title"]))
             continue
         sign = "! " if style in ("warn", "bad") else ""
-        drawn.append(
-            Content.styled(f"{name:<{WIDE}}", "$muted") + Content.styled(sign + text, _STYLES[style])
-        )
+        pieces = textwrap.wrap(sign + text, max(10, width - WIDE), break_on_hyphens=False) or [""]
+        for number, piece in enumerate(pieces):
+            label = Content.styled(f"{name if number == 0 else '':<{WIDE}}", "$muted")
+            drawn.append(label + Content.styled(piece, _STYLES[style]))
     return Content("\n").join(drawn)
+
+
+class Sheet(Static):
+    """The lines, as wide as there is room."""
+
+    DEFAULT_CSS = "Sheet { height: auto; width: 1fr; }"
+
+    def __init__(self, lines: list[Line] | None = None) -> None:
+        super().__init__("", markup=False)
+        self.lines = lines
+
+    def on_resize(self) -> None:
+        self.show(self.lines)
+
+    def show(self, lines: list[Line] | None) -> None:
+        self.lines = lines
+        nothing = Content.styled("No offer under the cursor.", "$muted")
+        self.update(nothing if lines is None else draw(lines, self.size.width or 40))
 
 
 class DetailPane(VerticalScroll, can_focus=True):
     """At the side, when there is room."""
 
     DEFAULT_CSS = """
-    DetailPane { width: 44; height: 1fr; padding: 0 1; background: $surface; border-left: tall $panel;
+    DetailPane { width: 48; height: 1fr; padding: 0 1; background: $surface; border-left: tall $panel;
                  scrollbar-size-vertical: 1; }
-    DetailPane > Static { height: auto; }
     """
 
     def compose(self) -> ComposeResult:
-        yield Static("", markup=False)
+        yield Sheet()
 
     def show(self, lines: list[Line] | None) -> None:
-        text = Content.styled("No offer under the cursor.", "$muted") if lines is None else draw(lines)
-        self.query_one(Static).update(text)
+        self.query_one(Sheet).show(lines)
 
 
 class DetailScreen(Window[None]):
     """The same as a window."""
 
     HEADING = "Offer"
-    DEFAULT_CSS = "DetailScreen > #window { max-width: 80; } DetailScreen Static { height: auto; }"
+    DEFAULT_CSS = "DetailScreen > #window { max-width: 80; }"
 
     def __init__(self, lines: list[Line]) -> None:
         super().__init__()
@@ -186,7 +206,7 @@ class DetailScreen(Window[None]):
 
     def compose_inside(self) -> ComposeResult:
         with VerticalScroll(id="details"):
-            yield Static(draw(self.lines), markup=False)
+            yield Sheet(self.lines)
 
     def on_mount(self) -> None:
         super().on_mount()

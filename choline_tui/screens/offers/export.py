@@ -85,12 +85,12 @@ class ExportScreen(Window[int]):
         Binding("1", "liken(0)", "This one", show=False, id="export.this"),
         Binding("2", "liken(1)", "As good or better", show=False, id="export.as_good"),
         Binding("3", "liken(2)", "Same GPU anywhere", show=False, id="export.same_gpu"),
-        Binding("k", "keep", "Keep my filter", id="export.keep"),
+        Binding("k", "keep", "Keep my filter", show=False, id="export.keep"),
         Binding("tab", "form(1)", "Form", id="export.form", priority=True),
         Binding("shift+tab", "form(-1)", "Form before", show=False, priority=True, id="export.form_before"),
         Binding("y", "copy", "Copy", id="export.copy"),
         Binding("w", "file", "File", id="export.file"),
-        Binding("s", "save", "Save as filter", id="export.save"),
+        Binding("s", "save", "Save as a filter", id="export.save"),
     ]
 
     def __init__(
@@ -110,7 +110,7 @@ class ExportScreen(Window[int]):
 
     def compose_inside(self) -> ComposeResult:
         yield Choices("like", [word for word, _ in LIKENESSES], "liken", "123", id="export-like")
-        yield Choices("my filter", ["kept", "dropped"], "keep_it", "", id="export-keep")
+        yield Choices("k filter", ["kept", "dropped"], "keep_it", "", id="export-keep")
         with Horizontal(id="export-premium"):
             yield PercentSlider(self.premium, label=self._label, label_width=30, id="export-slider")
         yield Static("", id="export-says", markup=False)
@@ -151,7 +151,7 @@ class ExportScreen(Window[int]):
             return
         try:
             found = await self.choline_app.choline.offers(
-                query.text(), order=query.order_text(), type=query.type, disk=query.disk_gb
+                query=query.text(), order=query.order_text(), type=query.type, disk=query.disk_gb
             )
         except CholineError as error:
             said = f"the market could not be asked: {error.message}"
@@ -250,8 +250,9 @@ class ExportScreen(Window[int]):
         box = self.query_one("#export-name", Input)
         box.placeholder, box.value = placeholder, value
         box.add_class("-there")
-        box.focus()
         box.cursor_position = len(value)
+        # not now: the key that asked for it would be typed into it
+        self.call_after_refresh(box.focus)
 
     @on(Input.Submitted, "#export-name")
     def _named_it(self, event: Input.Submitted) -> None:

@@ -59,7 +59,7 @@ class FilterBar(Vertical):
     }
     FilterBar FilterInput:focus { background: $panel; }
     FilterBar #filter-count { width: auto; height: 1; padding: 0 1; color: $text-accent; }
-    FilterBar #filter-says { height: auto; max-height: 2; padding-left: 3; display: none; }
+    FilterBar #filter-says { height: auto; max-height: 3; padding-left: 3; display: none; }
     FilterBar #filter-says.-there { display: block; }
     """
 
@@ -88,7 +88,8 @@ class FilterBar(Vertical):
     def tell(self, typed: "Typed", count: str) -> None:
         """``count``: of what the finished part of the text lists."""
         self._typed = typed
-        self.query_one("#filter-count", Static).update(Content(plain(count) if self.text.strip() else ""))
+        known = bool(self.text.strip()) and not typed.error
+        self.query_one("#filter-count", Static).update(Content(plain(count) if known else ""))
         lines = self._lines(typed)
         says = self.query_one("#filter-says", Static)
         says.set_class(bool(lines), "-there")
@@ -99,9 +100,7 @@ class FilterBar(Vertical):
         if not text.strip():
             return []
         ascii = uses_ascii(self)
-        fix = ""
-        if typed.fix is not None:
-            fix = f"  tab: {plain(typed.fix.text)}"
+        fix = "" if typed.fix is None else f"  tab: {plain(typed.fix.text)}"
         if typed.error:
             # right below the mistake, as far as it can be seen
             pointer = " " * max(0, min(typed.column, len(text)) - self._scrolled()) + "^ "
@@ -112,13 +111,15 @@ class FilterBar(Vertical):
             )
             first = Content.styled(pointed, "$text-error")
             hint = f"{glyph('info', ascii)} {plain(typed.hint)}" if typed.hint else ""
+            if typed.fix is not None and typed.hint == f"Did you mean {typed.fix.text}?":
+                hint, fix = hint[:-1] + "?", "  tab puts it in"
             return [first, Content.styled(f"{hint}{fix}", "$text-accent")] if hint or fix else [first]
         if typed.pending:
             return [Content.styled(f"{glyph('cut', ascii)} {plain(typed.hint)}{fix}", "$muted")]
         if typed.warnings:
             sign = glyph("warn", ascii)
             first = Content.styled(f"{sign} {plain(typed.warnings[0])}", "$text-warning")
-            return [first, Content.styled(fix.strip(), "$text-accent")] if fix else [first]
+            return [Content.styled(f"tab: {fix[7:]}", "$text-accent"), first] if fix else [first]
         return []
 
     def _scrolled(self) -> int:

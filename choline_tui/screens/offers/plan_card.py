@@ -186,7 +186,8 @@ class PlanScreen(Window[str]):
         self.card = None
 
     def action_command(self) -> None:
-        self.query_one("#plan-command", Input).focus()
+        # not now: the key that asked for it would be typed into it
+        self.call_after_refresh(self.query_one("#plan-command", Input).focus)
 
     def action_other(self) -> None:
         self.focus_next("Button")

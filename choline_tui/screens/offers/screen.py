@@ -281,7 +281,8 @@ class OffersScreen(MainScreen):
         self._ask_if_new()
 
     def action_filter(self) -> None:
-        self.bar.input.focus()
+        # not now: without the table in focus, the key itself would be typed into it
+        self.call_after_refresh(self.bar.input.focus)
 
     def set_text(self, text: str) -> None:
         """As if it had been typed, and entered."""

@@ -18,6 +18,8 @@ def status(
     known = len(market.rows)
     noun = "offer" if market.count == "1" else "offers"
     count = f"{market.count} {noun}" if shown == known else f"{shown} of {market.count} {noun}"
+    if not known and not market.complete:
+        count = "no offers yet"
     parts: list[tuple[str, str, str, int]] = [(count, "bold", "", 0)]
     if marked:
         parts.append((f"{marked} marked", "bold $text-accent", "", 1))
