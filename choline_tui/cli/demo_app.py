@@ -23,7 +23,7 @@ __all__ = ["DemoApp", "demo_app"]
 PEOPLE = 30.0
 """times an hour that others rent, bid and fail, so that the market moves"""
 WORTH = """\
-This was a rehearsal: nothing was rented, nothing was spent, and all of it is removed.
+This was a rehearsal: nothing was spent, and nothing of it is left.
 With an API key of Vast.ai the same screens show the real market:
   export VAST_API_KEY=...   or   choline config set vast.key -
   choline key check         what the key may do

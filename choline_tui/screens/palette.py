@@ -20,7 +20,7 @@ from choline_tui.screens.windows import Window
 __all__ = ["Command", "PaletteScreen", "commands_of"]
 
 NOT_HERE = ("app.palette", "app.quit_now")
-MOST = 200
+MOST = 60
 """commands shown at once"""
 
 
