@@ -36,8 +36,8 @@ MAX_FILES = 1_000_000
 """Names in one listing; each takes some 300 bytes here."""
 MAX_PATH = 3000
 """Bytes of a path below a directory; with what stands before it a system takes 4096."""
-MAX_DEPTH = 500
-"""rsync goes down 1024 directories (measured with 3.5)"""
+MAX_DEPTH = 200
+"""rsync goes down 1024 directories (measured with 3.5), and is slow long before"""
 _MAX_LISTING = 256 << 20
 _MAX_RECORD = 1 << 20
 _MAX_NOISE = 1 << 20

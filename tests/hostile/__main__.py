@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def guided(chosen: Sequence[Parser], seconds: int) -> int:
     """Coverage-guided, through hypothesis's own reading of bytes as inputs."""
     try:
-        import atheris  # type: ignore[import-not-found]
+        import atheris  # type: ignore
     except ImportError:
         print("atheris is not installed", file=sys.stderr)
         return 2

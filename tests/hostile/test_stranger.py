@@ -11,9 +11,10 @@ import pytest
 from choline_tui.kernel.errors import HostKeyChanged, SshDropped, TransferFailed
 from choline_tui.kernel.protocol import Lease
 from choline_tui.provision.session import SshSession
-from choline_tui.ssh import transfer
+from choline_tui.ssh import rsync
 from choline_tui.ssh.connect import SshPool
 from choline_tui.ssh.keys import KeyPair
+from choline_tui.ssh.progress import Meter
 from choline_tui.ssh.transfer import download
 from tests.hostile.test_results import nested
 from tests.ssh.server import Sshd
@@ -52,9 +53,9 @@ async def test_a_stranger_is_offered_no_user_key_agent_or_password(
                 await session.status()
         # bulk bytes go by OpenSSH's own client: it is as strict
         with pytest.raises(HostKeyChanged):
-            await transfer.run_rsync(
+            await rsync.run_rsync(
                 conn, [], base=tmp_path, remote="results", upload=False, files=None,
-                meter=transfer.Meter(None),
+                meter=Meter(None),
             )  # fmt: skip
         log = (sshd.root / "log").read_text(errors="replace")
         assert "SSH2_MSG_KEXINIT" in log
