@@ -30,6 +30,8 @@ __all__ = ["bring", "check_machine", "collect", "connect", "follow", "prepare", 
 
 LOG_LIMIT = 300 << 20
 RENEW_EVERY = 300.0
+CUT_OFF = (SshRefused, SshTimeout, SshDropped, SshDenied)
+"""nothing can be known of a machine"""
 WELL: dict[str, Any] = {"failures": 0, "failing_since": None, "unreachable_since": None}
 
 
@@ -64,7 +66,7 @@ async def _guarded(ctx: Context, attempt: Attempt, rental: Rental) -> AsyncItera
         yield
     except (MachineRefused, HostKeyChanged, ProtocolMismatch) as error:
         await ctx.sessions.drop(rental.id)
-        if attempt.submitted is None:
+        if not attempt.begun:
             if rental.machine_id is not None:
                 ctx.store.refuse_machine(rental.machine_id, error.message, ctx.clock.time())
             with ctx.ledger.batch() as batch:
@@ -97,7 +99,7 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
     if wait is None:
         wait = min(60.0, 1.5 * 1.6 ** min(attempt.failures, 20))
     since = attempt.failing_since if attempt.failing_since is not None else now
-    cut_off = isinstance(error, (SshRefused, SshTimeout, SshDropped, SshDenied))
+    cut_off = isinstance(error, CUT_OFF)
     ctx.ledger.attempt(
         run_id,
         n,
@@ -113,7 +115,7 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
 
 def _patience(attempt: Attempt, failing_s: float, wait: float, cut_off: bool) -> float:
     """s until a machine is tried again: soon while it boots, then the less often the longer it fails."""
-    if attempt.submitted is None:
+    if not attempt.begun:
         return 2.0 if cut_off else wait
     slow = max(0.0, failing_s) / 4
     return min(60.0, max(1.5, slow)) if cut_off else max(wait, min(300.0, slow))
@@ -168,7 +170,8 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
     async with _guarded(ctx, attempt, rental):
         session = await ctx.sessions.get(rental)
         probe = ctx.probes.pop(rental_id, None) or await session.probe()
-        check_machine(probe, rental, run.plan)
+        if not attempt.begun:
+            check_machine(probe, rental, run.plan)
         if not probe.guard:
             raise RemoteError("its guard does not run yet (onstart begins it)")
         if not probe.python:
@@ -176,12 +179,16 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
         await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
         if run.state is not RunState.PREPARING:
             ctx.ledger.run(run.id, state=RunState.PREPARING, reason="sending the code")
-        moved = await session.send(run.id, await _what_to_send(ctx, run), _reporter(ctx, run.id, "sending"))
-        files = "1 file" if moved.files == 1 else f"{moved.files:,} files"
-        text = f"sent {files}, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
-        ctx.ledger.attempt(run.id, n, text, sent=ctx.clock.time())
+        if not attempt.begun:
+            await _send(ctx, session, run, n)
+        # from here on its command may run, whatever becomes of us or of the connection
         ctx.crash_point("before submit")
-        status = await session.submit(_job(run, attempt, rental, probe.home))
+        try:
+            status = await session.submit(_job(run, attempt, rental, probe.home))
+        except RemoteError as error:
+            if not isinstance(error, CUT_OFF) and not await _knows(session, attempt.job):
+                ctx.ledger.attempt(run.id, n, sent=None)
+            raise
         ctx.crash_point("after submit")
         now = ctx.clock.time()
         with ctx.ledger.batch() as batch:
@@ -205,6 +212,23 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
                 started=run.started or now,
                 results_complete=False,
             )
+
+
+async def _send(ctx: Context, session: RemoteSession, run: Run, n: int) -> None:
+    moved = await session.send(run.id, await _what_to_send(ctx, run), _reporter(ctx, run.id, "sending"))
+    files = "1 file" if moved.files == 1 else f"{moved.files:,} files"
+    text = f"sent {files}, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
+    ctx.ledger.attempt(run.id, n, text, sent=ctx.clock.time())
+
+
+async def _knows(session: RemoteSession, job: str) -> bool:
+    """Whether a machine that refused a job has it all the same. Raises SshDropped and the like."""
+    try:
+        return job in (await session.status()).jobs
+    except CUT_OFF:
+        raise
+    except RemoteError:
+        return False
 
 
 async def _what_to_send(ctx: Context, run: Run) -> list[Item]:

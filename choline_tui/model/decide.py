@@ -256,7 +256,7 @@ def _rental_action(run: Run, attempt: Attempt | None, rental: Rental, now: float
     if (
         rental.stopped_since is not None
         and mine is not None
-        and mine.submitted is not None
+        and mine.begun
         and mine.collected is None
         and now >= rental.start_at
     ):
@@ -272,7 +272,7 @@ def _reasons_to_release(
     run: Run, mine: Attempt | None, rental: Rental, now: float
 ) -> Iterator[tuple[str, bool]]:
     plan = run.plan
-    produced = mine is not None and mine.submitted is not None
+    produced = mine is not None and mine.begun
     if rental.price_checked and rental.price is not None and not produced:
         over = rental.price > rental.cap * (1 + 1e-6) + 1e-6
         if over:

@@ -177,7 +177,7 @@ class Attempt(Record):
     state: AttemptState = AttemptState.ACQUIRING
     created: float
     sent: float | None = None
-    """when everything had been sent"""
+    """when everything had been sent, and the command was about to be handed over"""
     submitted: float | None = None
     started: float | None = None
     ended: float | None = None
@@ -199,6 +199,11 @@ class Attempt(Record):
     @property
     def job(self) -> str:
         return f"{self.run}-{self.n}"
+
+    @property
+    def begun(self) -> bool:
+        """Whether its command may run, for all that is known: from just before it is handed over."""
+        return self.submitted is not None or self.sent is not None
 
     @property
     def live(self) -> bool:

@@ -127,6 +127,26 @@ def test_a_search_that_is_made_again_is_on_the_ration_again(tmp_path: Path) -> N
     live(tmp_path, story)
 
 
+def test_a_command_that_may_have_begun_is_not_given_up(tmp_path: Path) -> None:
+    """The engine died between the machine's answer and its record, and SSH was away for ten minutes then:
+    the machine was destroyed as one that could not be prepared, with the command and its results."""
+
+    async def story(world: World) -> None:
+        world.crash_at = "after submit"
+        run = world.start()
+        await world.until(lambda: bool(world.backend.executions))
+        contract = world.backend.executions[0].contract
+        await world.backend.refuse_ssh(contract, True)
+        await world.reach(world.clock.monotonic() + 700)
+        await world.backend.refuse_ssh(contract, False)
+        ended = await world.ended(run)
+        assert ended.outcome is Outcome.SUCCEEDED and ended.results_complete, ended.reason
+        assert len(world.backend.executions) == 1 and len(world.sim.contracts.history) == 1
+        await world.quiet()
+
+    live(tmp_path, story)
+
+
 def test_a_kept_machine_is_kept_no_longer_than_was_said(tmp_path: Path) -> None:
     """It went at the next look after its time, up to half a minute late."""
 

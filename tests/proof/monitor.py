@@ -149,7 +149,10 @@ class Monitor:
                 self.say("no-evidence", f"{rental.id} failed and is destroyed before its evidence was kept")
             run = store.run(rental.run)
             here = [a for a in store.attempts(rental.run) if a.rental == rental.id]
-            if not here or run.drop_results or here[-1].submitted is None:
+            if not here or run.drop_results:
+                continue
+            began = {e.job for e in getattr(self.world.backend, "executions", ()) if e.contract == number}
+            if here[-1].submitted is None and here[-1].job not in began:
                 continue
             if here[-1].collected is None:
                 self.say("results-first", f"{rental.id} is destroyed before its results were home")
