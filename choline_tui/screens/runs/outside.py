@@ -26,6 +26,7 @@ SSH_FAILED = 255
 SETTLE = 0.7
 """s after which a port that was not refused is taken as open"""
 WINDOW_WITHIN = 30.0
+ENDS_WITHIN = 3.0
 MOST_SAID = 4000
 
 
@@ -155,7 +156,11 @@ class Forwards:
         with contextlib.suppress(ProcessLookupError):
             forward.process.terminate()
         if forward.watcher is not None:
-            await forward.watcher
+            done, _ = await asyncio.wait([forward.watcher], timeout=ENDS_WITHIN)
+            if not done:
+                with contextlib.suppress(ProcessLookupError):
+                    forward.process.kill()
+                await forward.watcher
 
     async def close(self) -> None:
         for forward in list(self.open):

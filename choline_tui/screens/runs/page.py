@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Static
 
 from choline_tui.actions import bindings
 from choline_tui.kernel.errors import CholineError, EngineError, NotFound
@@ -21,7 +20,7 @@ from choline_tui.model.words import clean, size, span
 from choline_tui.screens.palette import Command
 from choline_tui.screens.runs.actions import PAGE, VERBS
 from choline_tui.screens.runs.cells import state_colour
-from choline_tui.screens.runs.parts import about, head, machines, progress_line, timeline
+from choline_tui.screens.runs.parts import about, head, machines, progress_line, timeline, warning_lines
 from choline_tui.screens.runs.screen import EngineBanner
 from choline_tui.screens.runs.verbs import RunVerbs
 from choline_tui.screens.states import LOADING, StatePanel, Step, state_for
@@ -32,6 +31,7 @@ from choline_tui.widgets.facts import Facts
 from choline_tui.widgets.glyphs import glyph
 from choline_tui.widgets.log_view import LogView
 from choline_tui.widgets.table import Table
+from choline_tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from choline_tui.model.run import Event
@@ -85,6 +85,8 @@ class RunScreen(RunVerbs):
     ]
     DEFAULT_CSS = """
     RunScreen #head { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+    RunScreen #alarms { height: auto; max-height: 6; width: 1fr; padding: 0 1; display: none; }
+    RunScreen #alarms.-there { display: block; }
     RunScreen #parts-box { height: 1fr; width: 1fr; }
     RunScreen #side { width: 1fr; height: 1fr; display: none; }
     RunScreen #log-box { width: 1fr; height: 1fr; display: none; }
@@ -100,7 +102,8 @@ class RunScreen(RunVerbs):
     """
 
     def __init__(self, run: str) -> None:
-        super().__init__()
+        # in front at first: classes that are there from the start cost no second layout
+        super().__init__(classes="-part-log")
         self.run_id = run
         self.view: RunView | None = None
         self.part = "log"
@@ -125,14 +128,15 @@ class RunScreen(RunVerbs):
 
     def compose_body(self) -> ComposeResult:
         yield EngineBanner(id="banner")
-        yield Static("", id="head", markup=False)
+        yield Words(id="head")
+        yield Words(id="alarms")
         yield Parts(id="parts")
         with Horizontal(id="parts-box"):
             with Vertical(id="side"):
                 yield Facts(follow=True, empty="Nothing happened yet.", id="timeline").add_class("part")
                 yield Facts(empty="No machine was rented for it.", id="machines").add_class("part")
                 with Vertical(id="results", classes="part"):
-                    yield Static("", id="results-says", markup=False)
+                    yield Words(fixed=True, id="results-says")
                     yield Table(
                         _file_columns(lambda: self.now), key=lambda file: file.path,
                         empty=self._no_results, id="files",
@@ -140,7 +144,7 @@ class RunScreen(RunVerbs):
                 yield Facts(id="about").add_class("part")
             with Vertical(id="log-box"):
                 yield LogView(empty="Nothing was printed yet.", id="log")
-                yield Static("", id="log-says", markup=False)
+                yield Words(fixed=True, id="log-says")
         yield StatePanel(LOADING, id="state")
 
     @property
@@ -157,7 +161,7 @@ class RunScreen(RunVerbs):
     def on_mount(self) -> None:
         super().on_mount()
         self._show_state(True)
-        self.action_show_part("log")
+        self._arrange()
         self.set_interval(TICK, self._tick)
 
     def on_screen_resume(self) -> None:
@@ -328,13 +332,13 @@ class RunScreen(RunVerbs):
         lines = head(view, now, colour=state_colour(view.run), ascii=ascii, doing=self._under_way())
         ports = [each.ports for each in self.forwards.of(view.run.id)]
         if ports:
-            lines.insert(-1 if len(lines) > 3 else len(lines), [
-                (f" {glyph('info', ascii)} forwarded here: {', '.join(ports)}", "$text-accent")
-            ])  # fmt: skip
-        content = Content("\n").join(
-            Content("").join(Content.styled(text, style) for text, style in line) for line in lines
-        )
-        self.query_one("#head", Static).update(content)
+            lines.append([(f" {glyph('info', ascii)} forwarded here: {', '.join(ports)}", "$text-accent")])
+        self.query_one("#head", Words).tell(_content(lines))
+        warnings = warning_lines(view, now, ascii=ascii)
+        alarms = self.query_one("#alarms", Words)
+        if alarms.has_class("-there") != bool(warnings):
+            alarms.set_class(bool(warnings), "-there")
+        alarms.tell(_content(warnings))
         shown = self._shown()
         if "timeline" in shown:
             self.facts("timeline").show(timeline(self._events))
@@ -365,7 +369,7 @@ class RunScreen(RunVerbs):
 
     def _tell_log(self) -> None:
         log, ascii = self.log_view, self.choline_app.ascii
-        parts = [f"{log.line_count:,} lines"]
+        parts = [f"{log.line_count:,} line{'' if log.line_count == 1 else 's'}"]
         if log.dropped:
             parts.append(f"{log.dropped:,} older ones dropped")
         if log.pane.lost_bytes:
@@ -378,7 +382,7 @@ class RunScreen(RunVerbs):
         if not self._following and not self._done and self.view is not None and not self.view.gone:
             parts.append("as it came home: not live")
         separator = f" {glyph('separator', ascii)} "
-        self.query_one("#log-says", Static).update(Content(" " + clean(separator.join(parts), 400)))
+        self.query_one("#log-says", Words).tell(Content(" " + clean(separator.join(parts), 400)))
 
     def on_log_view_state_changed(self) -> None:
         self._draw_soon()
@@ -437,7 +441,7 @@ class RunScreen(RunVerbs):
         parts = [count if folder.files else "", state, clean(folder.path, 1000)]
         separator = f" {glyph('separator', self.choline_app.ascii)} "
         text = separator.join(part for part in parts if part)
-        self.query_one("#results-says", Static).update(Content(f" {text}"))
+        self.query_one("#results-says", Words).tell(Content(f" {text}"))
         self._tell_parts()
 
     def _no_results(self) -> str:
@@ -529,6 +533,11 @@ class RunScreen(RunVerbs):
             for a in PAGE
             if not a.keys
         ]
+
+
+def _content(lines: "list[list[tuple[str, str]]]") -> Content:
+    drawn = (Content("").join(Content.styled(text, style) for text, style in line) for line in lines)
+    return Content("\n").join(drawn)
 
 
 def _piece(file: Path, at: int, begun: bool) -> tuple[bytes, int]:

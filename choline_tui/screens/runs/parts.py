@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from choline_tui.services.at_home import Folder
     from choline_tui.services.choline import RunView
 
-__all__ = ["about", "head", "machines", "progress_line", "timeline"]
+__all__ = ["about", "head", "machines", "progress_line", "timeline", "warning_lines"]
 
 Line = list[tuple[str, str]]
 """pieces of (text, style)"""
@@ -31,8 +31,7 @@ def _stamp(at: float) -> str:
 
 
 def head(view: "RunView", now: float, *, colour: str, ascii: bool = False, doing: str = "") -> list[Line]:
-    """Two lines on what it is and costs, and one for each thing that should be looked at. ``doing``: what is
-    under way, such as a transfer."""
+    """What it is, what it costs, and what it does. ``doing``: what is under way, such as a transfer."""
     run = view.run
     word = state_word(run)
     rental = view.rental
@@ -48,7 +47,7 @@ def head(view: "RunView", now: float, *, colour: str, ascii: bool = False, doing
         first.append((f"{dot}{clean(run.plan.note, 200)}", "$muted"))
     rate = view.per_hour()
     age = span(now - since(view))
-    how_long = {"running": f"for {age}"}.get(word, f"{age} ago" if not run.live else f"made {age} ago")
+    how_long = {"running": f"for {age}"}.get(word, f"ended {age} ago" if not run.live else f"made {age} ago")
     pieces = [
         f"{dollars(view.cost(now))} so far" if run.live or rate else f"{dollars(view.cost(now))} in all"
     ]
@@ -65,9 +64,13 @@ def head(view: "RunView", now: float, *, colour: str, ascii: bool = False, doing
     why = clean(run.phase if run.live and run.phase else run.reason, 400)
     third: Line = [(f" {doing}", "$text-accent")] if doing else [(f" {why}", "$muted")] if why else []
     lines.append(third or [("", "")])
-    for name, text, tone in alarms(view, now):
-        lines.append([(f" {glyph('warn', ascii)} {name}: {text}", f"bold {_WIDE[tone]}")])
     return lines
+
+
+def warning_lines(view: "RunView", now: float, *, ascii: bool = False) -> list[Line]:
+    """What should be looked at: a line each, as long as it needs."""
+    sign = glyph("warn", ascii)
+    return [[(f"{sign} {name}: {text}", f"bold {_WIDE[tone]}")] for name, text, tone in alarms(view, now)]
 
 
 def progress_line(

@@ -34,8 +34,10 @@ from choline_tui.screens.runs.verbs import RunVerbs
 from choline_tui.screens.states import EMPTY, ENGINE_DOWN, LOADING, State, StatePanel, Step, state_for
 from choline_tui.services.at_home import LastLines
 from choline_tui.widgets.clicks import Clickable, doing
+from choline_tui.widgets.columns import fit
 from choline_tui.widgets.glyphs import glyph
 from choline_tui.widgets.table import Table
+from choline_tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from choline_tui.services.choline import RunView
@@ -91,7 +93,7 @@ class EngineBanner(Clickable):
 
     def render(self) -> Content:
         sign = ENGINE_DOWN.ascii if bool(getattr(self.app, "ascii", False)) else ENGINE_DOWN.glyph
-        text = f" {sign} The engine does not run: nothing is followed, fetched or destroyed. E starts it "
+        text = f" {sign} The engine does not run: nothing is followed or destroyed. E starts it "
         return doing(Content.styled(text, "bold"), "app.start_engine")
 
 
@@ -130,7 +132,7 @@ class RunsScreen(RunVerbs):
                 select_on_focus=False,
                 compact=True,
             )
-            yield Static("", id="counts", markup=False)
+            yield Words(id="counts")
         yield EngineBanner(id="banner")
         yield Table(
             columns(lambda: self.now, self._last_line, self.choline_app.ascii),
@@ -139,7 +141,7 @@ class RunsScreen(RunVerbs):
             empty="No run matches.\nesc in the filter clears it.",
             id="runs",
         )
-        yield Static("", id="peek", markup=False)
+        yield Words(id="peek")
         yield StatePanel(LOADING, id="state")
 
     @property
@@ -155,6 +157,10 @@ class RunsScreen(RunVerbs):
         self._show_state(LOADING)
         self.table.focus()
         self.set_interval(TICK, self._tick)
+
+    async def on_unmount(self) -> None:
+        # this screen is there as long as the app is: its pages lie on top of it
+        await self.forwards.close()
 
     def _last_line(self, view: "RunView") -> str:
         if self._lines is None:
@@ -211,15 +217,13 @@ class RunsScreen(RunVerbs):
         marked = len(table.marked)
         text = Content.styled(f"{marked} marked  ", "bold $text-accent") if marked else Content("")
         separator = f" {glyph('separator', self.choline_app.ascii)} "
-        self.query_one("#counts", Static).update(text + Content(separator.join(parts)))
+        self.query_one("#counts", Words).tell(text + Content(separator.join(parts)))
 
     def _tell_peek(self) -> None:
         """What the row has no room for."""
         view = self.table.cursor_record
-        peek = self.query_one("#peek", Static)
-        peek.display = view is not None
         if view is not None:
-            peek.update(self._peek(view))
+            self.query_one("#peek", Words).tell(self._peek(view))
 
     def _peek(self, view: "RunView") -> Content:
         run, now = view.run, self.now
@@ -241,7 +245,7 @@ class RunsScreen(RunVerbs):
         warnings = alarms(view, now)
         for name, text, tone in warnings[:2]:
             sign = glyph("warn", self.choline_app.ascii)
-            lines.append(_one_line(f"{sign} {name}: {text}", room, tones.get(tone, "")))
+            lines.append(Content.styled(f"{sign} {name}: {text}", tones.get(tone, "")))
         if not warnings:
             lines.append(_one_line(said or clean(run.reason, 300) or state_word(run), room, ""))
         return Content("\n").join(lines)
@@ -343,6 +347,4 @@ def _write_new(name: str, text: str) -> Path:
 
 
 def _one_line(text: str, room: int, style: str) -> Content:
-    from choline_tui.widgets.columns import fit
-
     return Content.styled(fit(text, room).rstrip(), style)

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
-from choline_tui.kernel.errors import CholineError, UsageError
+from choline_tui.kernel.errors import CholineError, SshDropped, UsageError
 from choline_tui.model.words import clean, dollars, number, size
 from choline_tui.screens.base import MainScreen
 from choline_tui.screens.dialogs import Confirm

@@ -1,10 +1,13 @@
-"""The runs screen over fake services: logs, events and results that a test writes, verbs that are recorded."""
+"""The runs screen over fake services: logs, events and results a test writes, verbs that are recorded."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from textual.pilot import Pilot
 
 from choline_tui.kernel.errors import NotFound
 from choline_tui.model.removable import why_not_removed
@@ -13,7 +16,10 @@ from choline_tui.model.run import Event
 from choline_tui.services.choline import Followed, RunView
 from tests.ui.fake import NOW, FakeApp, FakeCholine
 
-__all__ = ["NOW", "Include", "RunsFake", "event", "make_app"]
+__all__ = ["NOW", "Include", "RunsFake", "event", "make_app", "until"]
+
+WITHIN = 20.0
+"""s of real time that a condition may take on a busy computer"""
 
 
 def event(at: float, kind: str, text: str, seq: int, **more: Any) -> Event:
@@ -62,7 +68,7 @@ class RunsFake(FakeCholine):
                 return view
         raise NotFound(f"there is no run {name!r}", hint="'choline status' lists the runs.")
 
-    async def follow(self, name: str, **how: Any) -> AsyncGenerator[Followed, None]:  # type: ignore[override]
+    async def follow(self, name: str, **how: Any) -> AsyncGenerator[Followed, None]:
         self._ask("follow", (name, how))
         while (item := await self.told.get()) is not None:
             yield item
@@ -114,3 +120,14 @@ class RunsFake(FakeCholine):
 
 def make_app(fake: RunsFake | None = None, **how: Any) -> "FakeApp":
     return FakeApp("runs", fake=fake or RunsFake(), **how)
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
+    """Wait until it is so. Fails after ``WITHIN``."""
+    end = time.monotonic() + WITHIN
+    while True:
+        await pilot.pause()
+        if condition():
+            return
+        assert time.monotonic() < end, "it never came to that"
+        await asyncio.sleep(0.01)
