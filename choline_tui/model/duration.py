@@ -24,7 +24,7 @@ def _seconds(value: str | int | float) -> float:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError("not a duration; write it like 90s, 30m, 24h or 2d")
     if not isinstance(value, str):
-        return float(min(value, 1e18))  # a whole number may be larger than any float
+        return float(max(-1.0, min(value, 1e18)))  # a whole number may be larger than any float
     text = "".join(value.split()).lower()
     if len(text) <= 40 and _NUMBER.fullmatch(text):
         return float(text)

@@ -149,7 +149,7 @@ class Listing:
         for record in records:
             if record == _END:
                 self._ended = True
-                return
+                break
             self._take(record)
         if len(self._rest) > _MAX_RECORD:
             raise ValueError("it has a name that does not end")
