@@ -57,6 +57,8 @@ AT_LEAST = (
 )  # fmt: skip
 """``cpu_ram`` is the whole machine's, so it says nothing of a slice."""
 AT_MOST = ("inet_down_cost", "inet_up_cost")
+CHEAP_BYTES = 0.005
+"""$ for a GB: below it one host is as good as another"""
 _EXACT = ("num_gpus", "compute_cap", "cuda_max_good")
 """Figures that stand for something by themselves: not rounded."""
 
@@ -101,10 +103,10 @@ def like(
     # an own price limit was for looking; the cap is what would be paid
     kept = tuple(c for c in kept if not (c.field == "dph_total" and c.op in ("lt", "lte", "eq", "in")))
     conditions = replace(base, conditions=kept)
-    asked = {(c.field, c.op, c.value) for c in kept}
+    exact = {c.field for c in kept if c.op in ("eq", "in") and not c.default}
     for each in made:
-        if (each.field, each.op, each.value) in asked:
-            continue
+        if each.field in exact and each.op in ("gte", "lte"):
+            continue  # the user's own filter says it exactly
         tighter = _tighter(kept, each)
         conditions = conditions.with_conditions(tighter)
     return replace(conditions, limit=None, warnings=())
@@ -170,8 +172,8 @@ def _bounds(offers: Sequence[Any]) -> list[Condition]:
     for name in AT_MOST:
         values = _said(name, offers)
         if values:
-            most = max(values)
-            made.append(Condition(name, "lte", ceil(most * 1000 - 1e-9) / 1000 if most > 0 else 0))
+            most = max(max(values), CHEAP_BYTES)
+            made.append(Condition(name, "lte", ceil(most * 1000 - 1e-9) / 1000))
     return [c for c in made if c.op != "lte" or all(_fits(c, each) for each in offers)]
 
 

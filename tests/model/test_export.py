@@ -44,8 +44,8 @@ def test_the_three_likenesses_in_words() -> None:
     )
     assert like([offer()], Likeness.AS_GOOD, base, 0, keep=False).text() == (
         "num_gpus>=2 gpu_ram>=24 dlperf>=180 compute_cap>=890 cuda_max_good>=12.4 cpu_cores_effective>=16"
-        " disk_bw>=1200 inet_down>=810 inet_up>=400 reliability>=0.98 inet_down_cost<=0.004"
-        " inet_up_cost<=0 dph_total<=0.412346"
+        " disk_bw>=1200 inet_down>=810 inet_up>=400 reliability>=0.98 inet_down_cost<=0.005"
+        " inet_up_cost<=0.005 dph_total<=0.412346"
     )
     pair = [offer(), offer(id=78, gpu_name="RTX 3090", dph_total=0.3, machine_id=5)]
     anywhere = like(pair, Likeness.SAME_GPU, base, 100)
@@ -56,6 +56,7 @@ def test_the_three_likenesses_in_words() -> None:
 def test_a_users_own_tighter_bound_stays() -> None:
     made = like([offer()], Likeness.AS_GOOD, parse_query("gpu_ram>=24.5 inet_down>=100"))
     assert "gpu_ram>=24.5" in made.text() and "inet_down>=810" in made.text()
+    assert like([offer()], Likeness.AS_GOOD, parse_query("num_gpus=2")).text().count("num_gpus") == 1
 
 
 def test_what_offers_do_not_say_is_not_asked_for() -> None:

@@ -50,7 +50,7 @@ def details(
 
     kind = "interruptible" if row.get("is_bid") else "on-demand"
     add("price", f"{_money(row.get('price'))}/h with {disk_gb:g} GB, {kind}", "strong")
-    add("", f"GPUs {_money(gpu_price(row))}/h, disk {_n(row.get('storage_cost'), 3)} $/GB-month")
+    add("", f"GPUs {_money(gpu_price(row))}/h, disk ${_n(row.get('storage_cost'), 3)}/GB-mo")
     if cap is not None:
         fits = row.get("price") is not None and row["price"] <= cap
         add("cap", f"{_money(cap)}/h: {'under it' if fits else 'above it'}", "" if fits else "warn")
