@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from choline_tui.cli.context import Context
-from choline_tui.cli.demo_parts import KEY, EnginePart, MarketPart, check_results, make_project
+from choline_tui.cli.demo_parts import KEY, EnginePart, MarketPart, check_results, make_home, make_project
 from choline_tui.cli.output import clean, dollars, number, size
 from choline_tui.kernel.errors import CholineError, SystemFault
 
@@ -108,6 +108,7 @@ class Rehearsal:
             url = await self.market.start()
             self.environ["VAST_URL"] = url
             self.step(f"the market answers at {url}")
+            make_home(self.root / "home", self.environ)
             project = await asyncio.to_thread(make_project, self.root / "project", self.environ)
             self.step(f"made a sample project in {project}")
             view, billing = await self._job(project)

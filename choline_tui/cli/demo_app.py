@@ -14,7 +14,7 @@ from pathlib import Path
 from textual import work
 
 from choline_tui.app import CholineApp
-from choline_tui.cli.demo_parts import KEY, EnginePart, MarketPart, make_project
+from choline_tui.cli.demo_parts import KEY, EnginePart, MarketPart, make_home, make_project
 from choline_tui.kernel.errors import CholineError
 from choline_tui.services.looks import read_looks
 
@@ -92,6 +92,7 @@ def demo_app(environ: Mapping[str, str], *, boot: float, keep: bool) -> int:
     before = Path.cwd()
     try:
         app = DemoApp(root, environ, boot=boot)
+        make_home(root / "home", app.environ)
         make_project(app.project, app.environ)
         os.chdir(app.project)  # where a person would be who runs their project
         try:

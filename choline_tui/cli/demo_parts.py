@@ -15,7 +15,7 @@ from typing import Any
 
 from choline_tui.kernel.errors import SystemFault
 
-__all__ = ["KEY", "EnginePart", "MarketPart", "check_results", "make_project"]
+__all__ = ["KEY", "EnginePart", "MarketPart", "check_results", "make_home", "make_project"]
 
 KEY = "rehearsal"
 STEPS = 6
@@ -50,6 +50,15 @@ command = "python3 train.py"
 gpu = "1x4090"
 disk = 20
 """
+
+
+def make_home(home: Path, environ: Mapping[str, str]) -> None:
+    """A home whose engine need not spare the market: a rehearsal is not to be waited for."""
+    from choline_tui.config.paths import Paths
+
+    config = Paths(home, environ).config_file
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text("[vast]\npaced = false    # a rehearsal market takes any number of requests\n", "utf-8")
 
 
 def make_project(folder: Path, environ: Mapping[str, str]) -> Path:

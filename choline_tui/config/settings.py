@@ -82,6 +82,17 @@ class VastSettings(BaseModel):
         "https://console.vast.ai",
         description="address of the market; VAST_URL overrides it; default https://console.vast.ai",
     )
+    paced: bool = Field(
+        True,
+        description="keep to Vast's documented pace of requests; false is for a rehearsal market on this "
+        "computer and heeded for no other; default true",
+    )
+
+    @property
+    def rehearsal(self) -> bool:
+        """The market is one of this computer."""
+        host = urlsplit(self.url).hostname or ""
+        return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 class RunSettings(BaseModel):

@@ -224,7 +224,10 @@ class Api:
             draft, request, self.paths, self.environ, *self._repeated(request)
         )
         await self.place.ready()
-        return made, await self.ctx.book.search(made.query)
+        page = None
+        if request.offer is not None:
+            page = self.ctx.book.named(made.query, request.offer)
+        return made, page or await self.ctx.book.search(made.query)
 
     def _refused(self) -> set[int]:
         return set(self.ctx.store.refused_machines(self.ctx.clock.time() - REFUSED_FOR))

@@ -40,6 +40,7 @@ from choline_tui.ssh.names import write_names
 from choline_tui.ssh.openssh import OpenSsh, check_address
 from choline_tui.store import Store
 from choline_tui.vast.client import VastClient
+from choline_tui.vast.pace import PACES, UNPACED
 
 __all__ = ["ALREADY", "main", "serve"]
 
@@ -142,7 +143,13 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
                 machines[name] = machine_of(rental)
         write_names(paths.ssh_names, machines)
 
-    async with VastClient(found[0] if found else None, base_url=settings.vast.url, clock=clock) as client:
+    free = settings.vast.rehearsal and not settings.vast.paced
+    async with VastClient(
+        found[0] if found else None,
+        base_url=settings.vast.url,
+        clock=clock,
+        paces=UNPACED if free else PACES,
+    ) as client:
         place = VastPlace(
             client, connect=connect, public_key=key.public, guard_url=settings.vast.url, clock=clock
         )

@@ -27,6 +27,8 @@ MAX_KNOWN = 30
 """queries whose offers are kept in memory; more lie in the store"""
 FRESH_FOR = 20.0
 """s in which the same question gets the same answer"""
+NAMED_FOR = 60.0
+"""s in which a plan for one offer is made from what was seen of it; renting it asks the market again"""
 DEEPER_CALLS, DEEPER_PERIOD = 5, 61.0
 """deeper pages in so many s: the market takes 10 searches a minute, and the others are for first pages and
 for rents, which nobody should have to wait for"""
@@ -100,6 +102,19 @@ class OfferBook:
         page = await self._ask(query, for_rent=for_rent)
         self._keep(key, page)
         return page
+
+    def named(self, query: Query, offer: int, *, fresh: float = NAMED_FOR) -> OfferPage | None:
+        """That one offer as any page not older than ``fresh`` s showed it, if the query finds it: what
+        somebody looks at need not be searched for again. None: it must be."""
+        now = self._clock.time()
+        pages = [p for p in self._pages.values() if p.type == query.type and 0 <= now - p.seen_at <= fresh]
+        for page in sorted(pages, key=lambda p: p.seen_at, reverse=True):
+            for each in page.offers:
+                if each.id == offer and query.matches(each):
+                    return OfferPage(
+                        (each,), page.seen_at, disk_gb=query.disk_gb, type=query.type, complete=True
+                    )
+        return None
 
     def key(self, query: Query) -> str:
         return json.dumps(query.to_filters(), sort_keys=True)

@@ -55,6 +55,25 @@ def test_the_same_question_costs_one_search_for_a_while(tmp_path: Path) -> None:
     live(tmp_path, story)
 
 
+def test_an_offer_that_was_just_seen_is_planned_without_a_search(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        book = book_of(world)
+        offer = (await book.search(parse_query("num_gpus=1"))).offers[5]
+        one = parse_query(f"ask_contract_id={offer.id}", disk_gb=40.0)
+        page = book.named(one, offer.id)
+        assert page is not None and page.offers == (offer,) and page.complete and page.disk_gb == 40.0
+        assert book.used_today() == 1
+        # not for another kind of rental, a query it does not fit, another offer, nor when it is long ago
+        bid = parse_query(f"ask_contract_id={offer.id}", type="interruptible")
+        assert book.named(bid, offer.id) is None
+        assert book.named(parse_query(f"ask_contract_id={offer.id} num_gpus=8"), offer.id) is None
+        assert book.named(one, offer.id + 10**9) is None
+        await asyncio.sleep(61)
+        assert book.named(one, offer.id) is None
+
+    live(tmp_path, story)
+
+
 def test_the_ration_keeps_a_part_for_rents(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         assert world.engine is not None and world.store is not None
