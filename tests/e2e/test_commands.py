@@ -10,6 +10,7 @@ from typing import Any
 
 from choline_tui.config.edit import set_value
 from choline_tui.config.paths import Paths
+from choline_tui.services import Choline
 from choline_tui.simulator.rehearsal import Simulator
 from choline_tui.simulator.remotes import ProcessBackend
 from tests.support import eventually, needs
@@ -73,6 +74,12 @@ async def test_an_afternoon_with_choline(tmp_path: Path, home: Path) -> None:
         assert "cap" in await choline("create", "--dry-run")
         assert "-y" in await _stderr(choline, "create")  # no terminal to ask on: refused, exit 2
         assert not sim.contracts.history
+        await choline("filters", "save", "cheap", "gpu_name=RTX_4090 num_gpus=2", "--disk", "40")
+        saved = (await choline.json("offers", "--filter", "cheap"))["rows"]
+        async with Choline(home, env) as services:
+            query, disk = services.filter("cheap").query, services.filter("cheap").disk
+            steps = [step async for step in services.offers_stream(query, disk=disk)]
+        assert [row["id"] for row in steps[-1].rows] == [row["id"] for row in saved] and steps[-1].last
 
         # a project's run, followed to its end
         out = await choline("create", "-y")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual import on, work
@@ -27,6 +28,7 @@ from choline_tui.widgets.table import Table
 if TYPE_CHECKING:
     from choline_tui.model.conditions import Query
     from choline_tui.model.typed import Typed
+    from choline_tui.screens.palette import Command
     from choline_tui.services.choline import Choline
     from choline_tui.services.feed import Snapshot
     from choline_tui.services.hosts import HostMemory
@@ -67,6 +69,9 @@ class OffersScreen(MainScreen):
         self.typed: Typed | None = None
         self.memory: dict[int, HostMemory] = {}
         self._prices: list[float] = []
+        self._names: tuple[str, ...] | None = None
+        """GPUs that are known, of what is here as well; None: to be gathered anew"""
+        self._places: tuple[str, ...] = ()
         self._asked = ""
         self._generation = 0
         self._began = False
@@ -116,6 +121,7 @@ class OffersScreen(MainScreen):
         if not self._began:
             self._began = True
             self._remember()
+            self._take_premium()
             self.ask()
         self._say_state()
 
@@ -127,6 +133,17 @@ class OffersScreen(MainScreen):
             self.memory = self.choline.hosts(self.choline_app.clock.time())
         except CholineError as error:
             self.choline_app.fail(error, "reading what is remembered of machines")
+
+    def _take_premium(self) -> None:
+        """Where the slider begins: ``run.premium`` of the settings."""
+        try:
+            said = {each.key: each.value for each in self.choline.settings()}
+            premium = round(float(said["run.premium"]))
+        except (CholineError, KeyError, ValueError):
+            return  # wrong settings are told by the app
+        slider = self.query_one("#premium", PercentSlider)
+        with slider.prevent(PercentSlider.Changed):
+            slider.value = premium
 
     def remembered(self, row: Row) -> "HostMemory | None":
         return self.memory.get(row.get("machine_id") or 0)
@@ -169,6 +186,7 @@ class OffersScreen(MainScreen):
                 self.choline_app.fail(error, "looking at the market")
 
     def _rows_changed(self) -> None:
+        self._names = None
         self._read()
         self.table.set_records(list(self.market.rows.values()))
         self._filter()
@@ -205,10 +223,12 @@ class OffersScreen(MainScreen):
         from choline_tui.model.market_types import GPU_NAMES
         from choline_tui.model.typed import read_typed
 
-        rows = self.market.rows.values()
-        names = dict.fromkeys((*GPU_NAMES, *sorted({str(r["gpu_name"]) for r in rows if r.get("gpu_name")})))
-        places = sorted({place_of(r) for r in rows} - {""})
-        self.typed = read_typed(self.bar.text, self.base(), names=tuple(names), places=places)
+        if self._names is None:
+            rows = self.market.rows.values()
+            gpus = sorted({str(row["gpu_name"]) for row in rows if row.get("gpu_name")})
+            self._names = tuple(dict.fromkeys((*GPU_NAMES, *gpus)))
+            self._places = tuple(sorted({place_of(row) for row in rows} - {""}))
+        self.typed = read_typed(self.bar.text, self.base(), names=self._names, places=self._places)
 
     def _filter(self) -> None:
         typed, table = self.typed, self.table
@@ -538,6 +558,19 @@ class OffersScreen(MainScreen):
         else:
             self._ask_if_new()
         self.table.focus()
+
+    def palette_commands(self) -> "list[Command]":
+        """Saved filters, to be found by their names."""
+        from choline_tui.screens.palette import Command
+
+        try:
+            saved = self.choline.filters()
+        except (CholineError, RuntimeError):
+            return []  # told where filters are asked for; the services may not be there yet
+        return [
+            Command(f"Filter: {name}", one.query or "everything", partial(self.use, one))
+            for name, one in saved.items()
+        ]
 
     def _chosen_or_say(self, what: str) -> list[Row]:
         rows = self.chosen()

@@ -216,6 +216,13 @@ async def test_the_premium_moves_the_cap_and_the_count_and_dims(opened: Open) ->
         assert not screen.table.marked and not screen.capping and screen._row_style(ROWS[0]) == ""
 
 
+async def test_the_slider_begins_where_the_settings_say(opened: Open) -> None:
+    fake = FakeCholine()
+    fake.change_setting("run.premium", "25")
+    async with opened(fake=fake) as pilot:
+        assert screen_of(pilot).premium == 25 and not screen_of(pilot).capping
+
+
 async def test_the_mouse_does_it_too(opened: Open) -> None:
     async with opened((120, 40)) as pilot:
         screen = screen_of(pilot)
@@ -370,6 +377,8 @@ async def test_filters_are_saved_used_and_forgotten(opened: Open) -> None:
         saved = fake.filter("north")
         assert saved.query == "gpu_ram>=24 geolocation=SE" and saved.disk == 20
         screen.set_text("")
+        commands = {command.name: command for command in screen.palette_commands()}
+        assert list(commands) == ["Filter: north"]
         await pilot.press("f")
         await pilot.pause()
         await pilot.press("enter")
