@@ -121,7 +121,8 @@ class RealHome:
     backend: Disks
     store: Any = None
     jobs: dict[str, Job] = field(default_factory=dict)
-    kept: set[str] = field(default_factory=set)
+    ended: list[Run] = field(default_factory=list)
+    """its runs, after the life"""
     cut: bool = False
     """the network between it and the market is gone"""
     kill_at: tuple[str, str, bool] | None = None

@@ -21,12 +21,13 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from choline_tui.kernel.errors import CholineError
+from choline_tui.kernel.errors import CholineError, UsageError
 from choline_tui.model.run import Outcome, RunState
 from choline_tui.simulator.faults import FaultPlan, Rule
 from choline_tui.simulator.rehearsal import Simulator
@@ -166,6 +167,8 @@ class Life:
             ),
         ]  # fmt: skip
         rng.shuffle(moves)
+        if rng.random() < 0.35:
+            moves.insert(rng.randint(2, len(moves)), self.stop_one)
         for move in moves:
             await asyncio.sleep(rng.random() * 1.5)  # the moment is the seed's, nothing is waited for
             home = rng.choice(self.homes)
@@ -184,6 +187,7 @@ class Life:
         assert all(c.intended == "running" for c in left), "others are as they were"
         for home in self.homes:
             home.check()
+            home.ended = home.store.runs()
             await home.retry(home.choline.engine_stop)
             await eventually(partial(_no_engine, home), what="the engine ends")
 
@@ -235,9 +239,13 @@ class Life:
         if not live:
             return
         run, drop = self.rng.choice(live), self.rng.random() < 0.3
+        # one that never ran has nothing to lose: wait for it, for a while
+        with contextlib.suppress(AssertionError):
+            await eventually(lambda: home.run(run).state is RunState.RUNNING, within=6)
         self.trail.append(f"  {run}, {'results dropped' if drop else 'results home'}")
         async with asyncio.timeout(60):
-            await home.retry(lambda: home.choline.stop(run, drop_results=drop))
+            with contextlib.suppress(UsageError):  # it has ended meanwhile
+                await home.retry(lambda: home.choline.stop(run, drop_results=drop))
 
     async def kill(self, home: RealHome) -> None:
         await home.kill()
@@ -338,10 +346,11 @@ def _tried(seed: int, patient: bool, story: bool = False) -> bool:
                 for log in Path(folder).glob("*/engine.log"):
                     (Path(keep) / f"{seed}-{log.parent.name}.log").write_bytes(log.read_bytes())
             return False
+        runs = Counter(str(run.outcome) for home in life.homes for run in home.ended)
         made, kills = len(life.sim.contracts.history) - len(OTHERS), sum(h.kills for h in life.homes)
         print(
             f"seed {seed}: {made} contracts, {kills} kills, {len(life.sim.faults.fired)} faults, "
-            f"{time.monotonic() - began:.0f} s",
+            f"{time.monotonic() - began:.0f} s; {dict(runs)}",
             flush=True,
         )
         if story:
