@@ -22,6 +22,7 @@ __all__ = [
     "Likeness",
     "api_json",
     "cap_of",
+    "defaults_for",
     "like",
     "matching",
     "official_command",
@@ -97,7 +98,7 @@ def like(
     cap = cap_of(offers, premium)
     if cap is not None:
         made.append(Condition("dph_total", "lte", cap))
-    kept = base.conditions if keep else _defaults_that_hold(offers)
+    kept = base.conditions if keep else defaults_for(offers)
     if likeness is Likeness.SAME_GPU:
         kept = tuple(c for c in kept if c.field not in PLACE_FIELDS)
     # an own price limit was for looking; the cap is what would be paid
@@ -112,7 +113,7 @@ def like(
     return replace(conditions, limit=None, warnings=())
 
 
-def _defaults_that_hold(offers: Sequence[Any]) -> tuple[Condition, ...]:
+def defaults_for(offers: Sequence[Any]) -> tuple[Condition, ...]:
     """The usual conditions; one that the offers break is said to be of no matter, in so many words: the
     market has defaults of its own for what a search leaves unsaid."""
     return tuple(
@@ -184,11 +185,12 @@ def _fits(condition: Condition, offer: Any) -> bool:
 def _two_figures(name: str, number: float) -> float:
     """Rounded down: reliability to hundredths, all else to two figures."""
     digits = 2 if name == "reliability" else 1 - floor(log10(number))
-    if digits > 0:
-        scale = 10.0**digits
-        return floor(number * scale + 1e-9) / scale
-    step = 10.0**-digits
-    return floor(number / step + 1e-9) * step
+    scale = 10.0 ** abs(digits)
+    figure = floor(number * scale + 1e-9) if digits > 0 else floor(number / scale + 1e-9)
+    found = figure / scale if digits > 0 else figure * scale
+    if found > number:  # what is only nearly a round figure is below it
+        found = (figure - 1) / scale if digits > 0 else (figure - 1) * scale
+    return found
 
 
 def matching(offers: Iterable[T], query: Query) -> list[T]:

@@ -73,7 +73,7 @@ class ExportScreen(Window[int]):
 
     HEADING = "Export a filter"
     DEFAULT_CSS = """
-    ExportScreen > #window { max-width: 120; }
+    ExportScreen > #window { max-width: 120; max-height: 32; }
     ExportScreen #export-premium { height: 1; }
     ExportScreen #export-says { height: auto; max-height: 6; margin: 1 0; }
     ExportScreen VerticalScroll { background: $background; padding: 0 1; height: 1fr; }

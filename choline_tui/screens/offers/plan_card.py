@@ -63,23 +63,27 @@ def card_rows(card: "PlanCard", needs: Needs, billing: float) -> list[Row]:
             rows.append((name, text, "strong" if name == "price" else ""))
     offer = salvage(Offer, card.offer) if card.offer is not None else None
     plan = card.plan
+    at = next((n for n, row in enumerate(rows) if row[0] == "at most"), len(rows))
+    rows.insert(at, _credit(card, needs, billing))
     if offer is not None:
         found = cost(offer, needs.hours, needs.gb_up, needs.gb_down, plan.disk_gb, bid=card.bid)
         total = f"${found.total:.2f}" if found.total is not None else f"at least ${found.known:.2f}"
         text = f"{total} for {needs.hours:g} h, {needs.gb_down:g} GB in, {needs.gb_up:g} GB home"
-        at = next((n for n, row in enumerate(rows) if row[0] == "at most"), len(rows))
         rows.insert(at, ("cost", text, "strong"))
-    if card.credit is not None:
-        rate = billing + (card.price or plan.cap)
-        lasts = f", enough for {card.credit / rate:.0f} h of this" if rate > 0 else ""
-        others = f" and all that runs (${billing:.2f}/h)" if billing > 0 and rate > 0 else ""
-        short = rate > 0 and card.credit < rate * needs.hours
-        rows.append(("credit", f"${card.credit:.2f}{lasts}{others}", "warn" if short else ""))
-    else:
-        rows.append(("credit", "not known", "warn"))
     if plan.type == "interruptible":
         warnings.append(("!", interruptible_hint(needs.hours, bool(plan.results)), "warn"))
     return [*warnings, *rows]
+
+
+def _credit(card: "PlanCard", needs: Needs, billing: float) -> Row:
+    """What is left on the account, and how long it lasts at what would then be billed."""
+    if card.credit is None:
+        return ("credit", "not known", "warn")
+    rate = billing + (card.price or card.plan.cap)
+    lasts = f", enough for {card.credit / rate:.0f} h of this" if rate > 0 else ""
+    others = f" and all that runs (${billing:.2f}/h)" if billing > 0 and rate > 0 else ""
+    short = rate > 0 and card.credit < rate * needs.hours
+    return ("credit", f"${card.credit:.2f}{lasts}{others}", "warn" if short else "")
 
 
 _STYLES = {"": "", "strong": "bold", "warn": "$text-warning"}
@@ -90,7 +94,7 @@ class PlanScreen(Window[str]):
 
     HEADING = "Plan"
     DEFAULT_CSS = """
-    PlanScreen > #window { max-width: 116; border: round $warning; }
+    PlanScreen > #window { max-width: 116; max-height: 36; border: round $warning; }
     PlanScreen #plan-what { height: 1; }
     PlanScreen .plan-label { width: 12; color: $text-muted; }
     PlanScreen #plan-command { width: 1fr; }

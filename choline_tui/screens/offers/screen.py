@@ -603,15 +603,23 @@ class OffersScreen(MainScreen):
     def plan_fields(self, rows: list[Row]) -> dict[str, Any]:
         """What is asked of the engine: these offers and no others, under the cap."""
         fields: dict[str, Any] = {"disk": self.market.disk_gb, "type": self.market.type}
+        fields["query"] = self._unusual(rows)
         if len(rows) == 1:
             fields["offer"] = rows[0]["id"]
         else:
             ids = ",".join(str(row["id"]) for row in rows)
-            fields["query"] = f"ask_contract_id in [{ids}]"
+            fields["query"] = f"{fields['query']} ask_contract_id in [{ids}]".strip()
         cap = cap_over(rows, self.premium)
         if cap is not None:
             fields["max_price"] = cap
         return fields
+
+    @staticmethod
+    def _unusual(rows: list[Row]) -> str:
+        """Conditions for offers that a search leaves out by itself (unverified ones); '' for all others."""
+        from choline_tui.model.export import defaults_for
+
+        return " ".join(each.text() for each in defaults_for(rows) if not each.default)
 
     def _started(self, run: str | None) -> None:
         if run is not None:
@@ -635,6 +643,8 @@ class OffersScreen(MainScreen):
         if not rows:
             return
         words = [f"choline run --offer {rows[0]['id']} --disk {self.market.disk_gb:g}"]
+        if unusual := self._unusual(rows[:1]):
+            words.append(f"--query '{unusual}'")
         if self.market.type == "interruptible":
             words.append("--type interruptible")
         cap = cap_over(rows[:1], self.premium)

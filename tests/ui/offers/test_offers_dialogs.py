@@ -16,7 +16,7 @@ from choline_tui.screens.offers.market import Needs
 from choline_tui.screens.offers.plan_card import PlanScreen, card_rows, interruptible_hint
 from choline_tui.services.looks import Looks
 from tests.ui.conftest import screen_text
-from tests.ui.fake import HOSTILE, FakeCholine, market_rows, offer, offers, plan
+from tests.ui.fake import HOSTILE, FakeCholine, market_rows, offer, offer_step, offers, plan
 from tests.ui.offers.conftest import Open, press, screen_of, until
 from tests.ui.offers.scenes import set_up
 
@@ -163,6 +163,18 @@ async def test_several_marked_offers_are_planned_together(opened: Open) -> None:
         asked = requests(pilot.app.fake, "plan")[-1]  # type: ignore[attr-defined]
         assert asked.query == f"ask_contract_id in [{ROWS[0]['id']},{ROWS[1]['id']}]" and asked.offer is None
         assert asked.max_price == pytest.approx(ROWS[1]["price"] * 1.1)
+
+
+async def test_an_unverified_offer_is_not_left_out_of_its_own_plan(opened: Open) -> None:
+    fake = FakeCholine(steps=[offer_step([{**ROWS[0], "verification": "unverified"}])])
+    async with opened(fake=fake) as pilot:
+        screen = screen_of(pilot)
+        assert screen.plan_fields([ROWS[0]])["query"] == ""
+        screen.table.set_filter(None)
+        await pilot.press("R")
+        await until(pilot, lambda: plan_of(pilot).card is not None)
+        asked = requests(fake, "plan")[-1]
+        assert (asked.query, asked.offer) == ("verified in [true,false]", ROWS[0]["id"])
 
 
 async def test_without_a_command_the_card_asks_for_one_and_plans_anew(opened: Open) -> None:
