@@ -386,10 +386,10 @@ class Engine:
         if rental.state not in (RentalState.UP, RentalState.HELD, RentalState.BOOTING):
             return
         keep = run.plan.keep_s > 0 and run.want != "stop"  # who says stop wants nothing to bill
-        if keep and rental.state is RentalState.UP and rental.stopped_since is None:
-            until = now + run.plan.keep_s
-            if rental.deadline is not None:
-                until = min(until, rental.deadline)
+        until = now + run.plan.keep_s
+        if rental.deadline is not None:
+            until = min(until, rental.deadline)
+        if keep and until > now and rental.state is RentalState.UP and rental.stopped_since is None:
             change(
                 rental.id,
                 f"kept for another {(until - now) / 60:.0f} minutes: it bills",

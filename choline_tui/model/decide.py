@@ -262,9 +262,9 @@ def _rental_action(run: Run, attempt: Attempt | None, rental: Rental, now: float
     ):
         # what is on its disk is not at home: it must run once more, however it came to stand
         return Action(Do.START, lane, rental.id, at=rental.next_look, why="starting it to reach the results")
-    look = rental.next_look
-    if rental.state is RentalState.HELD and rental.keep_until is not None:
-        look = min(look, rental.keep_until)  # it bills: not a look longer than it was to be kept
+    look, until = rental.next_look, rental.keep_until
+    if rental.state is RentalState.HELD and until is not None and until > now:
+        look = min(look, until)  # it bills: not a look longer than it was to be kept
     return Action(Do.WATCH, lane, rental.id, at=look, why="watching the contract")
 
 

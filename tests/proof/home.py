@@ -187,12 +187,11 @@ class Home(World):
             return
 
     def kill(self, away: float) -> None:
-        """kill -9 from outside."""
+        """kill -9 from outside: the reviver does it, and begins the next."""
         if self.engine is None or self.crashed.is_set():
             return
         self.away = away
-        with contextlib.suppress(Crash):
-            self.die("killed")
+        self.crashed.set()
 
     async def end(self) -> None:
         """After the life: the engine goes, and nothing comes in its place. Raises what its begin raised."""

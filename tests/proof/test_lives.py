@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.proof import ranges
+from tests.proof.catches import known
+from tests.proof.mutations import MUTATIONS, applied
 from tests.proof.recipe import Recipe, draw
-from tests.proof.shrink import shrunk
+from tests.proof.shrink import check_of, failure, shrunk
 
 SEEDS = 300
 PARTS = 12
@@ -70,6 +72,20 @@ def test_shrinking_leaves_what_the_failure_needs() -> None:
 
     assert set(shrunk(11, "AssertionError", fails).names()) == needed
     assert lived < 60
+
+
+def test_a_life_that_a_mistake_in_the_engine_breaks_is_shrunk() -> None:
+    name = "the label is forgotten"
+    mutation = next(m for m in MUTATIONS if m.name == name)
+    catch = known()[name]
+    with applied(mutation):
+        recipe = shrunk(catch.seed, catch.check, tries=40)
+        error = failure(recipe)
+    assert error is not None and check_of(error) == catch.check
+    assert len(recipe.names()) < len(draw(catch.seed).names()) and len(recipe.names()) <= 3
+    story = "\n".join(recipe.story())
+    assert story.startswith(f"seed {catch.seed},") and "start" in story
+    assert failure(recipe) is None, "it is the mistake that breaks it"
 
 
 def test_a_range_is_written_down(tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.proof.catches import known
 from tests.proof.mutations import MUTATIONS, Mutation, applied
+from tests.proof.recipe import draw
+from tests.proof.shrink import check_of, failure
 from tests.proof.trials import TRIALS, try_one
 
 
@@ -33,3 +36,15 @@ def test_a_mistake_in_the_engine_is_noticed(tmp_path: Path, mutation: Mutation) 
 
 def test_every_trial_is_good_for_something() -> None:
     assert {m.trial for m in MUTATIONS} == set(TRIALS)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
+def test_a_random_life_notices_it_too(mutation: Mutation) -> None:
+    """``python -m tests.proof mutations --seeds 300 --record`` finds them anew when lives have changed."""
+    catch = known()[mutation.name]
+    assert catch.seed < 300
+    with applied(mutation):
+        error = failure(draw(catch.seed))
+    assert isinstance(error, AssertionError), f"life {catch.seed} does not notice it: {error!r}"
+    assert check_of(error) == catch.check, error
+    # that the engine as it is keeps every rule in this life is one of the 300 of test_lives
