@@ -184,6 +184,8 @@ def _fits(condition: Condition, offer: Any) -> bool:
 
 def _two_figures(name: str, number: float) -> float:
     """Rounded down: reliability to hundredths, all else to two figures."""
+    if number < 1e-6:
+        return 0.0  # as good as nothing: no bound at all
     digits = 2 if name == "reliability" else 1 - floor(log10(number))
     scale = 10.0 ** abs(digits)
     figure = floor(number * scale + 1e-9) if digits > 0 else floor(number / scale + 1e-9)

@@ -85,6 +85,7 @@ def test_what_offers_do_not_say_is_not_asked_for() -> None:
     st.floats(0, 200),
     st.booleans(),
 )  # fmt: skip
+@example([{**offer(), "dlperf": 5e-324}], Likeness.AS_GOOD, 0.0, False)
 @example([{**offer(), "dlperf": 10.999999999883585}], Likeness.AS_GOOD, 0.0, False)
 def test_every_marked_offer_is_in_its_own_filter(
     offers: list[dict[str, Any]], likeness: Likeness, premium: float, keep: bool
