@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -62,6 +63,10 @@ class DemoApp(CholineApp):
 
     async def prepare(self) -> None:
         """The market, and a history, before anything is asked."""
+        # a terminal that is closed, or a kill: what the demo started is ended all the same
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGHUP, signal.SIGTERM):
+            loop.add_signal_handler(sign, self.exit)
         starting = asyncio.create_task(self.market.start())
         try:
             await asyncio.to_thread(self._history)
@@ -101,9 +106,11 @@ def demo_app(environ: Mapping[str, str], *, boot: float, keep: bool) -> int:
         finally:
             with contextlib.suppress(OSError):
                 os.chdir(before)
-            print("Ending the rehearsal ...", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print("Ending the rehearsal ...", file=sys.stderr, flush=True)
             asyncio.run(_take_down(app))
-            print(WORTH)
+            with contextlib.suppress(OSError):
+                print(WORTH, flush=True)
     finally:
         if keep:
             print(f"Its files are in {root}")

@@ -83,7 +83,8 @@ async def test_the_sample_history_has_every_outcome(tmp_path: Path) -> None:
                 assert choline.log_file(view.run.id, 1, "run").exists()
 
 
-def test_the_demo_opens_the_app_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["quit", "the terminal is closed"])
+def test_the_demo_opens_the_app_and_leaves_nothing(how: str, tmp_path: Path) -> None:
     needs("tmux", "git")
     tmux = ["tmux", "-S", str(tmp_path / "t"), "-f", "/dev/null"]
     program = f"{sys.executable} -m choline_tui demo --boot 1; echo ended $?; exec sleep 600"
@@ -102,6 +103,11 @@ def test_the_demo_opens_the_app_and_leaves_nothing(tmp_path: Path) -> None:
     )
     try:
         wait_until(lambda: "simulator" in shown() and "/h now" in shown(), within=90, what="a run that bills")
+        if how != "quit":
+            subprocess.run([*tmux, "kill-server"], timeout=20, check=True, env=env)
+            wait_until(lambda: not alive(str(tmp_path / "choline-demo")), within=60, what="no process of it")
+            wait_until(lambda: not list(tmp_path.glob("choline-demo-*")), within=60, what="no file of it")
+            return
         press("2")
         wait_until(lambda: "lr sweep" in shown() and " long " in shown(), within=60, what="the runs")
         press("q")
