@@ -1,9 +1,6 @@
 """The offers screen: the market as it comes in, filtered as one types, with the door to renting."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -12,14 +9,14 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from choline_tui.actions import bindings
-from choline_tui.kernel.errors import CholineError, UsageError
-from choline_tui.screens.base import MainScreen
+from choline_tui.kernel.errors import CholineError
 from choline_tui.screens.offers.actions import ACTIONS
 from choline_tui.screens.offers.columns import columns
 from choline_tui.screens.offers.detail import DetailPane, DetailScreen, details
 from choline_tui.screens.offers.filter_bar import FilterBar, FilterInput
 from choline_tui.screens.offers.market import Market, Needs, Row, cap_over, number_under, place_of, prices_of
 from choline_tui.screens.offers.status_line import StatusLine
+from choline_tui.screens.offers.verbs import OfferVerbs
 from choline_tui.screens.states import LOADING, NO_KEY, State, StatePanel, state_for
 from choline_tui.widgets.glyphs import glyph
 from choline_tui.widgets.slider import PercentSlider
@@ -28,8 +25,6 @@ from choline_tui.widgets.table import Table
 if TYPE_CHECKING:
     from choline_tui.model.conditions import Query
     from choline_tui.model.typed import Typed
-    from choline_tui.screens.palette import Command
-    from choline_tui.services.choline import Choline
     from choline_tui.services.feed import Snapshot
     from choline_tui.services.hosts import HostMemory
 
@@ -45,7 +40,7 @@ PREMIUM = 10
 """% unless told otherwise, as ``run.premium`` of the settings"""
 
 
-class OffersScreen(MainScreen):
+class OffersScreen(OfferVerbs):
     WHERE = "offers"
     BINDINGS = bindings("offers", ACTIONS)
     AUTO_FOCUS = "#offers"
@@ -93,22 +88,6 @@ class OffersScreen(MainScreen):
                 with Horizontal(id="premium-line"):
                     yield PercentSlider(PREMIUM, label=self._premium_label, label_width=46, id="premium")
             yield DetailPane(id="details-pane")
-
-    @property
-    def table(self) -> Table[Row]:
-        return self.query_one("#offers", Table)
-
-    @property
-    def bar(self) -> FilterBar:
-        return self.query_one(FilterBar)
-
-    @property
-    def choline(self) -> "Choline":
-        return self.choline_app.choline
-
-    @property
-    def premium(self) -> int:
-        return self.query_one("#premium", PercentSlider).value
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -230,6 +209,10 @@ class OffersScreen(MainScreen):
             self._places = tuple(sorted({place_of(row) for row in rows} - {""}))
         self.typed = read_typed(self.bar.text, self.base(), names=self._names, places=self._places)
 
+    def refilter(self) -> None:
+        self._read()
+        self._filter()
+
     def _filter(self) -> None:
         typed, table = self.typed, self.table
         if typed is not None and self.bar.text.strip():
@@ -241,7 +224,7 @@ class OffersScreen(MainScreen):
             plus = "" if self._covered(typed) else "+"
             self.bar.tell(typed, f"{table.shown}{plus} match")
         self._say_state()
-        self._say_premium()
+        self.say_premium()
 
     def _covered(self, typed: "Typed") -> bool:
         """Whether all that the text lists is here: the market need not be asked."""
@@ -260,13 +243,12 @@ class OffersScreen(MainScreen):
     def _typing(self) -> None:
         if not self._began:
             return
-        self._read()
-        self._filter()
+        self.refilter()
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(ASK_AFTER, self._ask_if_new)
+        self._timer = self.set_timer(ASK_AFTER, self.ask_if_new)
 
-    def _ask_if_new(self) -> None:
+    def ask_if_new(self) -> None:
         typed = self.typed
         if typed is None or not (typed.good or not self.bar.text.strip()):
             return
@@ -288,7 +270,7 @@ class OffersScreen(MainScreen):
             return
         if self._timer is not None:
             self._timer.stop()
-        self._ask_if_new()
+        self.ask_if_new()
         self.table.focus()
 
     @on(FilterInput.Done)
@@ -296,9 +278,8 @@ class OffersScreen(MainScreen):
         if self._timer is not None:
             self._timer.stop()
         self.table.focus()
-        self._read()
-        self._filter()
-        self._ask_if_new()
+        self.refilter()
+        self.ask_if_new()
 
     def action_filter(self) -> None:
         # not now: without the table in focus, the key itself would be typed into it
@@ -307,14 +288,10 @@ class OffersScreen(MainScreen):
     def set_text(self, text: str) -> None:
         """As if it had been typed, and entered."""
         self.bar.input.value = text
-        self._read()
-        self._filter()
-        self._ask_if_new()
+        self.refilter()
+        self.ask_if_new()
 
     # ------------------------------------------------------------------------- premium and details
-
-    def chosen(self) -> list[Row]:
-        return self.table.chosen
 
     @property
     def cap(self) -> float | None:
@@ -341,7 +318,7 @@ class OffersScreen(MainScreen):
         dot = glyph("separator", self.choline_app.ascii)
         return f"cap ${cap:.4f}/h {dot} {under}{plus} of {self.table.shown} under it"
 
-    def _say_premium(self) -> None:
+    def say_premium(self) -> None:
         cap = self.cap
         if cap != self._cap_now:
             self._cap_now = cap
@@ -354,7 +331,7 @@ class OffersScreen(MainScreen):
     def _premium_moved(self, event: PercentSlider.Changed) -> None:
         self.capping = True
         self._cap_now = None
-        self._say_premium()
+        self.say_premium()
         self.table.repaint()
 
     def action_premium(self) -> None:
@@ -365,17 +342,17 @@ class OffersScreen(MainScreen):
         self.capping = False
         self.table.action_clear_marks()
         self.table.repaint()
-        self._say_premium()
+        self.say_premium()
 
     @on(Table.Highlighted)
     def _moved(self) -> None:
-        self._say_premium()
+        self.say_premium()
 
     @on(Table.MarksChanged)
     def _marked(self, event: Table.MarksChanged) -> None:
         self.capping = self.capping or event.count > 0
         self._cap_now = None
-        self._say_premium()
+        self.say_premium()
         self.table.repaint()
         self._say_status()
 
@@ -485,169 +462,3 @@ class OffersScreen(MainScreen):
     def action_shift(self, by: int) -> None:
         if self.table.sort_key is not None:
             self.table.move_column(self.table.sort_key, by)
-
-    # ------------------------------------------------------------------------------------- dialogs
-
-    def action_needs(self) -> None:
-        from choline_tui.screens.offers.needs import NeedsScreen
-
-        def accepted(needs: Needs | None) -> None:
-            if needs is None:
-                return
-            before, self.needs = (self.market.disk_gb, self.market.type), needs
-            if (needs.disk_gb, needs.type) != before:
-                self.ask()
-            self._say_premium()
-
-        self.app.push_screen(NeedsScreen(self.needs, self.market.disk_gb or 20.0, self.market.type), accepted)
-
-    def action_toggle_type(self) -> None:
-        other = "on-demand" if self.market.type == "interruptible" else "interruptible"
-        self.needs = replace(self.needs, type=other)
-        self.ask()
-
-    def action_saved(self) -> None:
-        from choline_tui.screens.offers.choose import SavedChoice, SavedScreen
-
-        def chosen(choice: SavedChoice | None) -> None:
-            if choice is not None:
-                self._guarded(lambda: self._saved(choice.what, choice.name), "keeping filters")
-
-        def show() -> None:
-            present = self.typed.query.text() if self.typed is not None else ""
-            self.app.push_screen(SavedScreen(self.choline.filters(), present), chosen)
-
-        self._guarded(show, "reading the saved filters")
-
-    def _guarded(self, do: Callable[[], Any], doing: str) -> None:
-        try:
-            do()
-        except CholineError as error:
-            self.choline_app.fail(error, doing)
-
-    def _saved(self, what: str, name: str) -> None:
-        app = self.choline_app
-        if what == "forget":
-            self.choline.remove_filter(name)
-            app.say(f"forgot the filter {name}")
-            return
-        if what == "save":
-            from choline_tui.model.filters import Filter
-
-            typed = self.typed
-            if typed is None or not typed.good:
-                raise UsageError("the filter is not finished", hint="Put it right first, then save it.")
-            self.choline.save_filter(name, Filter.of(typed.query))
-            app.say(f"saved the filter {name}: choline offers --filter {name}")
-            return
-        self.use(self.choline.filter(name))
-
-    def use(self, saved: Any) -> None:
-        """Ask what a saved filter asks."""
-        if saved.type or saved.disk:
-            self.needs = replace(
-                self.needs, type=saved.type or self.needs.type, disk_gb=saved.disk or self.needs.disk_gb
-            )
-        self.order = saved.order or "dph_total"
-        changed = (self.needs.disk_gb, self.needs.type) != (self.market.disk_gb, self.market.type)
-        self.bar.input.value = saved.query
-        self._read()
-        self._filter()
-        if changed and (self.needs.disk_gb or self.needs.type):
-            self.ask()
-        else:
-            self._ask_if_new()
-        self.table.focus()
-
-    def palette_commands(self) -> "list[Command]":
-        """Saved filters, to be found by their names."""
-        from choline_tui.screens.palette import Command
-
-        try:
-            saved = self.choline.filters()
-        except (CholineError, RuntimeError):
-            return []  # told where filters are asked for; the services may not be there yet
-        return [
-            Command(f"Filter: {name}", one.query or "everything", partial(self.use, one))
-            for name, one in saved.items()
-        ]
-
-    def _chosen_or_say(self, what: str) -> list[Row]:
-        rows = self.chosen()
-        if not rows:
-            self.choline_app.say(f"there is no offer to {what}")
-        return rows
-
-    def action_export(self) -> None:
-        from choline_tui.screens.offers.export import ExportScreen
-
-        rows = self._chosen_or_say("export")
-        if rows and self.typed is not None:
-            self.app.push_screen(
-                ExportScreen(rows, list(self.market.rows.values()), self.typed.query, self.premium,
-                             self.market.complete), self._exported,
-            )  # fmt: skip
-
-    def _exported(self, premium: int | None) -> None:
-        if premium is not None and premium != self.premium:
-            self.query_one("#premium", PercentSlider).value = premium
-
-    def action_plan(self) -> None:
-        from choline_tui.screens.offers.plan_card import PlanScreen
-
-        rows = self._chosen_or_say("run")
-        if not rows or not self.choline_app.may("offers.plan"):
-            return
-        self.app.push_screen(PlanScreen(self.plan_fields(rows), self.needs), self._started)
-
-    def plan_fields(self, rows: list[Row]) -> dict[str, Any]:
-        """What is asked of the engine: these offers and no others, under the cap."""
-        fields: dict[str, Any] = {"disk": self.market.disk_gb, "type": self.market.type}
-        fields["query"] = self._unusual(rows)
-        if len(rows) == 1:
-            fields["offer"] = rows[0]["id"]
-        else:
-            ids = ",".join(str(row["id"]) for row in rows)
-            fields["query"] = f"{fields['query']} ask_contract_id in [{ids}]".strip()
-        cap = cap_over(rows, self.premium)
-        if cap is not None:
-            fields["max_price"] = cap
-        return fields
-
-    @staticmethod
-    def _unusual(rows: list[Row]) -> str:
-        """Conditions for offers that a search leaves out by itself (unverified ones); '' for all others."""
-        from choline_tui.model.export import defaults_for
-
-        return " ".join(each.text() for each in defaults_for(rows) if not each.default)
-
-    def _started(self, run: str | None) -> None:
-        if run is not None:
-            self.choline_app.open_run(run)
-
-    def action_save_view(self) -> None:
-        from choline_tui.screens.offers.save_view import SaveScreen
-
-        self.app.push_screen(
-            SaveScreen(self.table.shown_records, self.table.columns, self.choline_app.clock.time())
-        )
-
-    def action_copy_id(self) -> None:
-        rows = self._chosen_or_say("copy")
-        if rows:
-            noun = "id" if len(rows) == 1 else f"{len(rows)} ids"
-            self.choline_app.copy("\n".join(str(row["id"]) for row in rows), f"the {noun}")
-
-    def action_copy_command(self) -> None:
-        rows = self._chosen_or_say("copy")
-        if not rows:
-            return
-        words = [f"choline run --offer {rows[0]['id']} --disk {self.market.disk_gb:g}"]
-        if unusual := self._unusual(rows[:1]):
-            words.append(f"--query '{unusual}'")
-        if self.market.type == "interruptible":
-            words.append("--type interruptible")
-        cap = cap_over(rows[:1], self.premium)
-        if cap is not None:
-            words.append(f"--max-price {cap:.6f}".rstrip("0").rstrip("."))
-        self.choline_app.copy(" ".join(words), "the command")
