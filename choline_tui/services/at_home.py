@@ -110,6 +110,7 @@ class LastLines:
         self._file = log_file
         self._now = now
         self._known: dict[str, tuple[float, tuple[object, ...], str]] = {}
+        self._files: dict[str, tuple[int, dict[str, Path]]] = {}
 
     def of(self, view: "RunView") -> str:
         if not view.attempts:
@@ -119,8 +120,11 @@ class LastLines:
         known = self._known.get(run)
         if known is not None and now - known[0] < LOOK_AGAIN:
             return known[2]
-        for source in ("run", "setup"):
-            file = self._file(run, attempt, source)
+        files = self._files.get(run)
+        if files is None or files[0] != attempt:
+            named = {source: self._file(run, attempt, source) for source in ("run", "setup")}
+            files = self._files[run] = (attempt, named)
+        for source, file in files[1].items():
             try:
                 info = file.stat()
             except OSError:
@@ -138,3 +142,4 @@ class LastLines:
         """Only these runs are still there."""
         for gone in self._known.keys() - present:
             del self._known[gone]
+            self._files.pop(gone, None)

@@ -1,8 +1,8 @@
 """Every benchmark and one table: ``python -m tests.bench [--quick] [--json] [NAME...]``.
 
-Names: decode, startup, offers, first_line, transfer, app_start, feed, table, log; each is a command of its
-own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now; what counts is the ratio to
-the peer, which ran in the same minute on the same parts.
+Names: decode, startup, offers, first_line, transfer, app_start, feed, table, log, runs; each is a command of
+its own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now; what counts is the
+ratio to the peer, which ran in the same minute on the same parts.
 """
 
 import sys
@@ -14,6 +14,7 @@ from tests.bench import (
     bench_first_line,
     bench_log,
     bench_offers,
+    bench_runs,
     bench_startup,
     bench_table,
     bench_transfer,
@@ -30,6 +31,7 @@ ALL: dict[str, Measure] = {
     "feed": bench_feed.measure,
     "table": bench_table.measure,
     "log": bench_log.measure,
+    "runs": bench_runs.measure,
 }
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "columns",
     "commit_of",
     "gpu_of",
+    "happening",
     "machine_state",
     "place_of",
     "row_colour",
@@ -170,6 +171,17 @@ def what_happens(view: "RunView", now: float, last_line: str) -> str:
 
 def _happens_colour(view: "RunView", now: float) -> str:
     return next((colour for _, _, colour in alarms(view, now)), "" if view.run.live else "dim")
+
+
+def happening(view: "RunView") -> object:
+    """What makes another picture of a run than time, money and the log do."""
+    run = view.run
+    last = view.attempts[-1] if view.attempts else None
+    rentals = tuple((r.id, r.state, r.trouble, r.stopped_since is None, r.gpu_name) for r in view.rentals)
+    return (
+        run.state, run.outcome, run.want, run.phase, run.reason, run.results_complete, run.plan.name,
+        run.plan.note, (last.n, last.started) if last is not None else None, rentals,
+    )  # fmt: skip
 
 
 def worth_first(view: "RunView") -> tuple[bool, float, str]:

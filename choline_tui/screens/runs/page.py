@@ -503,9 +503,9 @@ class RunScreen(RunVerbs):
 
     def _arrange(self) -> None:
         shown = self._shown()
-        for name, _ in PARTS:
-            if name != "log":
-                self.query_one(f"#{name}").set_class(name in shown, "-there")
+        # a query that finds nothing is fine: the app may be leaving while this page comes
+        for part in self.query(".part"):
+            part.set_class(part.id in shown, "-there")
 
     def on_resize(self) -> None:
         if self.view is not None:

@@ -22,6 +22,7 @@ from choline_tui.screens.runs.cells import (
     columns,
     commit_of,
     gpu_of,
+    happening,
     place_of,
     row_colour,
     state_word,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineBanner", "RunsScreen"]
 
-TICK = 1.0
+TICK = 2.0
 """s between two looks at what moves by itself: times, cost, last log lines"""
 
 NO_RUNS = EMPTY.but(
@@ -112,12 +113,16 @@ class RunsScreen(RunVerbs):
     RunsScreen RunFilter:focus { background: $panel; }
     RunsScreen #counts { width: auto; height: 1; padding: 0 1; color: $muted; }
     RunsScreen #runs { height: 1fr; }
-    RunsScreen #peek { height: auto; max-height: 4; background: $panel; padding: 0 1; }
+    RunsScreen #peek { height: 3; background: $panel; padding: 0 1; }
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._views: tuple[RunView, ...] | None = None
+        self._views: tuple[RunView, ...] = ()
+        """as they are drawn"""
+        self._known: dict[str, tuple[RunView, object]] = {}
+        """as they are, and what is to be seen of each at once"""
+        self._stale = False
         self._lines: LastLines | None = None
 
     # ------------------------------------------------------------------------------------ composition
@@ -141,7 +146,7 @@ class RunsScreen(RunVerbs):
             empty="No run matches.\nesc in the filter clears it.",
             id="runs",
         )
-        yield Words(id="peek")
+        yield Words(fixed=True, id="peek")
         yield StatePanel(LOADING, id="state")
 
     @property
@@ -175,23 +180,36 @@ class RunsScreen(RunVerbs):
         if snapshot.trouble is not None and not snapshot.runs:
             self._show_state(state_for(snapshot.trouble))
             return
-        views = tuple(sorted(snapshot.runs, key=worth_first))
-        known = self._views
-        if (
-            known is None
-            or len(known) != len(views)
-            or any(a is not b for a, b in zip(known, views, strict=True))
-        ):
-            self._views = views
-            self.table.set_records(views)
-            if self._lines is not None:
-                self._lines.forget({view.run.id for view in views})
-        else:
-            self.table.repaint()
-        if views:
-            self._show_state(None)
-        else:
+        if not snapshot.runs:
             self._show_state(ENGINE_DOWN if snapshot.engine.state == "down" else NO_RUNS)
+        elif self._changed(snapshot.runs):
+            self._refill()
+
+    def _changed(self, runs: "tuple[RunView, ...]") -> bool:
+        """Whether something happened that is to be seen at once. What costs creep and looks are repeated
+        for waits for the next tick: fifty machines are looked at all the time."""
+        known = self._known
+        now: dict[str, tuple[RunView, object]] = {}
+        changed = len(runs) != len(known)
+        for view in runs:
+            name = view.run.id
+            old = known.get(name)
+            if old is not None and old[0] is view:
+                now[name] = old
+                continue
+            now[name] = (view, sign := happening(view))
+            changed = changed or old is None or old[1] != sign
+            self._stale = True
+        self._known = now
+        return changed
+
+    def _refill(self) -> None:
+        self._stale = False
+        self._views = tuple(sorted((view for view, _ in self._known.values()), key=worth_first))
+        if self._lines is not None:
+            self._lines.forget(set(self._known))
+        self._show_state(None)
+        self.table.set_records(self._views)
         self._tell_counts()
         self._tell_peek()
 
@@ -201,12 +219,16 @@ class RunsScreen(RunVerbs):
             self.query_one(name).display = state is None
 
     def _tick(self) -> None:
-        if self.app.screen is self and self._views:
+        if self.app.screen is not self or not self._known:
+            return
+        if self._stale:
+            self._refill()
+        else:
             self.table.repaint()
             self._tell_peek()
 
     def _tell_counts(self) -> None:
-        views = self._views or ()
+        views = self._views
         table = self.table
         shown = f"{table.shown} of {len(views)}" if table.shown != len(views) else f"{len(views)}"
         parts = [f"{shown} run{'' if shown == '1' else 's'}"]

@@ -279,7 +279,7 @@ async def test_a_log_line_that_comes_is_seen_in_the_list() -> None:
         await pilot.pause()
         fake.write_log("live00", "first\nstep 7\n\n")
         app.fake_clock.now += 2
-        app.fake_feed.touch()
+        screen(app)._tick()
         await pilot.pause()
         assert "step 7" in screen_text(app)
         assert "step 7" in screen(app).query_one("#peek", Words).told
@@ -296,3 +296,25 @@ async def test_time_and_cost_go_on_by_themselves() -> None:
         after = screen_text(app)
         assert "10m00s" in before
         assert "1h10m" in after.split("\n")[3]
+
+
+async def test_what_happens_is_drawn_at_once_and_what_creeps_waits_for_the_tick() -> None:
+    fake = RunsFake(views=many(60))
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        table = screen(app).table
+        first = fake.views[0]
+        creeping = RunView(first.run, first.attempts, [r.but(cost=1.0) for r in first.rentals])
+        fake.views[0] = creeping
+        app.fake_feed.touch()
+        await pilot.pause()
+        assert table.records[0] is first
+        screen(app)._tick()
+        assert table.records[0] is creeping
+        ended = RunView(first.run.but(state=RunState.COLLECTING), first.attempts, first.rentals)
+        fake.views[0] = ended
+        app.fake_feed.touch()
+        await pilot.pause()
+        assert table.records[0] is ended
+        assert "collecting" in screen_text(app)

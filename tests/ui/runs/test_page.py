@@ -151,9 +151,10 @@ async def test_pictures_of_every_state(size: tuple[int, int], shot: Shot) -> Non
 async def test_pictures_of_every_part(
     size: tuple[int, int], shot: Shot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = tmp_path / "results"
-    (results / "checkpoints").mkdir(parents=True)
+    # a relative path: those of this computer are no part of a picture
     monkeypatch.chdir(tmp_path)
+    results = Path("results")
+    (results / "checkpoints").mkdir(parents=True)
     (results / "checkpoints" / "last.pt").write_bytes(b"x" * 40_000)
     (results / "metrics.json").write_bytes(b"{}")
     failed = Attempt(
