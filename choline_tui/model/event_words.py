@@ -12,7 +12,7 @@ from choline_tui.model.words import clean
 if TYPE_CHECKING:
     from choline_tui.model.run import Event
 
-__all__ = ["plain_words", "worth_telling"]
+__all__ = ["STATES", "plain_words", "worth_telling"]
 
 STATES = {
     "run": {

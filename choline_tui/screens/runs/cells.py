@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from choline_tui.model.event_words import STATES
 from choline_tui.model.words import clean, dollars, span
 from choline_tui.widgets.columns import Column
 from choline_tui.widgets.glyphs import glyph
@@ -160,7 +161,7 @@ def what_happens(view: "RunView", now: float, last_line: str) -> str:
     run = view.run
     word = state_word(run)
     if word == "running":
-        return last_line or clean(run.reason, 200)
+        return last_line or clean(run.reason, 200) or STATES["run"][word]
     if word == "succeeded":
         return "" if run.results_complete else "not all results came home"
     said = clean(run.phase if run.live and run.phase else run.reason, 300)

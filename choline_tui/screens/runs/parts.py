@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from choline_tui.model.event_words import plain_words
+from choline_tui.model.event_words import STATES, plain_words
 from choline_tui.model.words import clean, dollars, number, size, span, when
 from choline_tui.screens.runs.cells import alarms, since, state_word
 from choline_tui.widgets.facts import Fact
@@ -62,6 +62,7 @@ def head(view: "RunView", now: float, *, colour: str, ascii: bool = False, doing
         pieces.append(f"exit code {run.exit_code}")
     lines = [first, [(f" {dot.join(p for p in pieces if p)}", "")]]
     why = clean(run.phase if run.live and run.phase else run.reason, 400)
+    why = why or (STATES["run"].get(word, "") if run.live else "")
     third: Line = [(f" {doing}", "$text-accent")] if doing else [(f" {why}", "$muted")] if why else []
     lines.append(third or [("", "")])
     return lines
