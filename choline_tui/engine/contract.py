@@ -3,16 +3,17 @@
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 from choline_tui.engine.context import Context
 from choline_tui.engine.ledger import Batch
-from choline_tui.kernel.errors import BadKey, CholineError
+from choline_tui.kernel.errors import BadKey, CholineError, NotFound
 from choline_tui.model.instance import Instance
 from choline_tui.model.label import read_label
 from choline_tui.model.run import Rental, RentalState, Seen
 from choline_tui.places.base import Listing
 
-__all__ = ["destroy", "evidence", "settle", "start", "sweep", "verify", "watch"]
+__all__ = ["destroy", "evidence", "halt", "settle", "start", "sweep", "verify", "watch"]
 
 MIN_LOOKS = 3
 EVIDENCE_WITHIN = 30.0
@@ -190,10 +191,12 @@ async def watch(ctx: Context, rental_id: str) -> None:
         changes["trouble"] = ""  # why it cannot be started stays until it runs
     if stopped and rental.stopped_since is None:
         changes["stopped_since"] = now
-        text = "stopped, and not by us: its disk bills, its GPU does not"
+        by = "and not by us" if rental.halted is None else "as home asked"
+        text = f"stopped, {by}: its disk bills, its GPU does not"
     elif not stopped and rental.stopped_since is not None:
-        changes["stopped_since"] = None
+        changes |= {"stopped_since": None, "halted": None}
         text = "running again"
+        _reach_again(ctx, rental)
     if seen.price is not None and not stopped:
         if seen.price != rental.price:
             changes["price"] = seen.price
@@ -216,6 +219,14 @@ async def watch(ctx: Context, rental_id: str) -> None:
         }
     ctx.ledger.rental(rental_id, text, **changes)
     ctx.ledger.run(rental.run, phase=_phase(seen)) if booting else None
+
+
+def _reach_again(ctx: Context, rental: Rental) -> None:
+    """A machine that came back is tried at once, and its time out of reach begins anew."""
+    for attempt in ctx.store.attempts(rental.run):
+        if attempt.live and attempt.rental == rental.id and attempt.unreachable_since is not None:
+            again: dict[str, Any] = {"retry_at": 0.0, "failing_since": None, "unreachable_since": None}
+            ctx.ledger.attempt(rental.run, attempt.n, **again)
 
 
 def _wrong_type(rental: Rental, instance: Instance) -> str:
@@ -307,6 +318,31 @@ async def start(ctx: Context, rental_id: str) -> None:
         starts=rental.starts + 1,
         start_at=now + min(START_AT_MOST, START_EVERY * 4.0 ** min(rental.starts, 6)),
     )
+
+
+async def halt(ctx: Context, rental_id: str) -> None:
+    """Have a contract stopped that nobody reaches and that did not stop itself; then look at it."""
+    rental = ctx.store.rental(rental_id)
+    await ctx.sessions.drop(rental_id)
+    try:
+        if rental.contract is not None:
+            await ctx.place.stop(rental.contract)
+    except NotFound:
+        pass  # the listing tells whether it is gone
+    except CholineError as error:
+        _put_off(ctx, rental_id, error)
+        return
+    why = "its host key changed" if rental.stranger else "nobody reaches it"
+    text = f"asked the market to stop it, because {why} and it does not end itself; its disk is kept"
+    now = ctx.clock.time()
+    ctx.ledger.rental(
+        rental_id,
+        text if rental.halted is None else None,
+        halted=rental.halted or now,
+        start_at=max(rental.start_at, now + START_EVERY),
+        next_look=now + ctx.timing.boot_poll,
+    )
+    await watch(ctx, rental_id)
 
 
 async def evidence(ctx: Context, rental_id: str) -> None:

@@ -282,6 +282,8 @@ class Engine:
                 await contract.watch(ctx, rental)
             case Do.START:
                 await contract.start(ctx, rental)
+            case Do.HALT:
+                await contract.halt(ctx, rental)
             case Do.EVIDENCE:
                 await contract.evidence(ctx, rental)
             case Do.DESTROY:

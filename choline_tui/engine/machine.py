@@ -80,6 +80,8 @@ async def _guarded(ctx: Context, attempt: Attempt, rental: Rental) -> AsyncItera
                 )
                 batch.attempt(run_id, n, reason=error.message)
             return
+        if isinstance(error, HostKeyChanged):
+            _stranger(ctx, rental.id, run_id)
         _failed(ctx, run_id, n, error, 60.0)
     except RemoteError as error:
         await ctx.sessions.drop(rental.id)
@@ -100,6 +102,7 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
         wait = min(60.0, 1.5 * 1.6 ** min(attempt.failures, 20))
     since = attempt.failing_since if attempt.failing_since is not None else now
     cut_off = isinstance(error, CUT_OFF)
+    away = cut_off or isinstance(error, HostKeyChanged)
     ctx.ledger.attempt(
         run_id,
         n,
@@ -108,9 +111,38 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
         failures=attempt.failures + (0 if cut_off else 1),
         failing_since=since,
         retry_at=now + _patience(attempt, now - since, wait, cut_off),
-        unreachable_since=(attempt.unreachable_since or now) if cut_off else attempt.unreachable_since,
+        unreachable_since=(attempt.unreachable_since or now) if away else attempt.unreachable_since,
         reason=error.message,
     )
+
+
+def _stranger(ctx: Context, rental_id: str, run_id: str) -> None:
+    """A machine with results on it is another one now, as far as its host key tells: only a person can
+    judge that, so it is said where one looks."""
+    run = ctx.store.run(run_id)
+    words = (
+        "the machine's host key changed: what answers at its address is not the machine that was rented, "
+        "and gets nothing. The results wait on its disk, and choline looks again; "
+        f"'choline stop {run_id} --drop-results' gives them up and destroys it"
+    )
+    state = RunState.INTERRUPTED if run.state is RunState.RUNNING else run.state
+    with ctx.ledger.batch() as batch:
+        if not ctx.store.rental(rental_id).stranger:
+            batch.rental(rental_id, stranger=True)
+        if run.live and (run.reason, run.state) != (words, state):
+            batch.run(run_id, words, state=state, reason=words, phase="")
+
+
+async def _session(ctx: Context, rental: Rental) -> RemoteSession:
+    """The machine itself: whoever answers has shown the pinned host key."""
+    session = await ctx.sessions.get(rental)
+    if ctx.store.rental(rental.id).stranger:
+        run = ctx.store.run(rental.run)
+        with ctx.ledger.batch() as batch:
+            batch.rental(rental.id, "the machine with the pinned host key answers again", stranger=False)
+            if run.state is not RunState.INTERRUPTED:
+                batch.run(run.id, reason="")
+    return session
 
 
 def _patience(attempt: Attempt, failing_s: float, wait: float, cut_off: bool) -> float:
@@ -168,7 +200,7 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
     run = ctx.store.run(rental.run)
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
-        session = await ctx.sessions.get(rental)
+        session = await _session(ctx, rental)
         probe = ctx.probes.pop(rental_id, None) or await session.probe()
         if not attempt.begun:
             check_machine(probe, rental, run.plan)
@@ -284,7 +316,7 @@ async def follow(ctx: Context, rental_id: str, n: int) -> None:
     run = ctx.store.run(rental.run)
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
-        session = await ctx.sessions.get(rental)
+        session = await _session(ctx, rental)
         await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
         side = [
             asyncio.create_task(_keep_lease(ctx, session, run, rental_id)),
@@ -412,7 +444,7 @@ async def stop_job(ctx: Context, rental_id: str, n: int, why: str) -> None:
     run = ctx.store.run(rental.run)
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
-        session = await ctx.sessions.get(rental)
+        session = await _session(ctx, rental)
         await session.stop(attempt.job, run.plan.stop_grace_s, "stopped")
         ctx.ledger.attempt(run.id, n, f"asked the command to end: {why}", stop_asked=ctx.clock.time())
 
@@ -423,7 +455,7 @@ async def collect(ctx: Context, rental_id: str, n: int) -> None:
     run = ctx.store.run(rental.run)
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
-        session = await ctx.sessions.get(rental)
+        session = await _session(ctx, rental)
         failing = attempt.failing_since
         if failing is None or 0 <= ctx.clock.time() - failing < run.plan.grace_s:
             await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from choline_tui.model.run import Attempt, AttemptState, Outcome, Rental, RentalState, Run, RunState
+from choline_tui.model.run import Attempt, AttemptState, Outcome, Plan, Rental, RentalState, Run, RunState
 
 __all__ = ["Action", "Do", "decide", "life_over"]
 
@@ -24,6 +24,10 @@ VERIFY_LOOKS = 2
 """complete listings in a row without a contract that make it gone"""
 REASK_AFTER = 30.0
 """s after an accepted destroy at which a contract still listed is destroyed again"""
+STRANGER_STARTS = 3
+"""times a machine that stopped itself is started although another host key answered there before"""
+PAST_DEADLINE = 1800.0
+"""s for which nobody reaches a machine past its deadline before home has it stopped"""
 
 
 class Do(StrEnum):
@@ -43,6 +47,7 @@ class Do(StrEnum):
     SETTLE = "settle"
     WATCH = "watch"
     START = "start"
+    HALT = "halt"
     EVIDENCE = "evidence"
     DESTROY = "destroy"
     VERIFY = "verify"
@@ -203,6 +208,12 @@ def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: floa
             "the machine was stopped; waiting for it to come back, with the results on its disk "
             f"('choline stop {run.id} --drop-results' gives them up)"
         )
+        if _left_stopped(rental):
+            why = (
+                "the machine's host key changed, and it is stopped: its disk bills, its GPU does not. "
+                f"Start contract {rental.contract} at the market, and choline looks once more for the "
+                f"results; 'choline stop {run.id} --drop-results' gives them up"
+            )
         return Action(Do.WAIT, lane, rental.id, attempt.n, why=why, state=state)
     if attempt.state in (AttemptState.ACQUIRING, AttemptState.PREPARING):
         return Action(Do.PREPARE, lane, rental.id, attempt.n, attempt.retry_at, "preparing the machine")
@@ -213,6 +224,11 @@ def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: floa
             return Action(Do.STOP_JOB, lane, rental.id, attempt.n, attempt.retry_at, why)
         return Action(Do.FOLLOW, lane, rental.id, attempt.n, attempt.retry_at, "running")
     return Action(Do.COLLECT, lane, rental.id, attempt.n, attempt.retry_at, "bringing the results home")
+
+
+def _left_stopped(rental: Rental) -> bool:
+    """Another machine answers there, by its key: to start it again and again would bill for nothing."""
+    return rental.stranger and (rental.halted is not None or rental.starts >= STRANGER_STARTS)
 
 
 def _verdict(run: Run, attempt: Attempt) -> tuple[Outcome, str]:
@@ -259,13 +275,28 @@ def _rental_action(run: Run, attempt: Attempt | None, rental: Rental, now: float
         and mine.begun
         and mine.collected is None
         and now >= rental.start_at
+        and not _left_stopped(rental)
     ):
         # what is on its disk is not at home: it must run once more, however it came to stand
         return Action(Do.START, lane, rental.id, at=rental.next_look, why="starting it to reach the results")
+    if mine is not None and _nobody_ends_it(run.plan, mine, rental, now):
+        return Action(Do.HALT, lane, rental.id, at=rental.next_look, why="nobody reaches it, and it runs on")
     look, until = rental.next_look, rental.keep_until
     if rental.state is RentalState.HELD and until is not None and until > now:
         look = min(look, until)  # it bills: not a look longer than it was to be kept
     return Action(Do.WATCH, lane, rental.id, at=look, why="watching the contract")
+
+
+def _nobody_ends_it(plan: Plan, mine: Attempt, rental: Rental, now: float) -> bool:
+    """Whether a machine with results on it should have stopped itself by now and has not: out of reach for
+    longer than its lease, or past its deadline. Its guard may have no network, or not be there at all."""
+    if mine.unreachable_since is None or not mine.begun or mine.collected is not None:
+        return False
+    if rental.state is not RentalState.UP or rental.stopped_since is not None:
+        return False
+    out_of_reach = now - mine.unreachable_since
+    late = rental.deadline is not None and now >= rental.deadline + PAST_DEADLINE
+    return out_of_reach >= plan.lease_s + plan.grace_s or (late and out_of_reach >= PAST_DEADLINE)
 
 
 def _reasons_to_release(

@@ -258,7 +258,11 @@ class Rental(Record):
     """complete listings in a row without it"""
     next_look: float = 0.0
     stopped_since: float | None = None
-    """seen stopped though nobody of ours asked for it (outbid, host, credit)"""
+    """seen stopped though no run asked for it (outbid, host, credit, its guard, or home: ``halted``)"""
+    halted: float | None = None
+    """when home had it stopped, because nobody reached it and it did not end itself"""
+    stranger: bool = False
+    """another host key than the pinned one answers at its address: nothing is sent there"""
     starts: int = 0
     """times it was started again since its machine last gave something"""
     start_at: float = 0.0

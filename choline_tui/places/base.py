@@ -70,6 +70,10 @@ class MarketPlace(Protocol):
 
     async def start(self, contract: int) -> None: ...
 
+    async def stop(self, contract: int) -> None:
+        """GPU off, disk kept. May be repeated."""
+        ...
+
     async def destroy(self, contract: int) -> None: ...
 
     async def authorize(self, contract: int) -> None:

@@ -101,6 +101,9 @@ class VastPlace:
     async def start(self, contract: int) -> None:
         await self.client.start(contract)
 
+    async def stop(self, contract: int) -> None:
+        await self.client.stop(contract)
+
     async def destroy(self, contract: int) -> None:
         await self.client.destroy(contract)
 
