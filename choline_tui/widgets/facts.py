@@ -133,7 +133,8 @@ class Facts(ScrollView, can_focus=True, inherit_bindings=False):
         self._rows = rows
         self.virtual_size = Size(0, len(rows))
         if self._follow and at_end:
-            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+            # forced: the scrollbar that allows it comes with the next layout
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
         self.refresh()
 
     def _on_resize(self, event: object) -> None:

@@ -14,9 +14,10 @@ from choline_tui.model.removable import why_not_removed
 from choline_tui.model.request import RunRequest
 from choline_tui.model.run import Event
 from choline_tui.services.choline import Followed, RunView
+from tests.ui.conftest import screen_text
 from tests.ui.fake import NOW, FakeApp, FakeCholine
 
-__all__ = ["NOW", "Include", "RunsFake", "event", "make_app", "until"]
+__all__ = ["NOW", "Include", "RunsFake", "event", "make_app", "picture", "until"]
 
 WITHIN = 20.0
 """s of real time that a condition may take on a busy computer"""
@@ -131,3 +132,16 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
             return
         assert time.monotonic() < end, "it never came to that"
         await asyncio.sleep(0.01)
+
+
+async def picture(shot: Callable[..., None], pilot: Pilot[Any], name: str, *, svg: bool = False) -> None:
+    """Compare what is on the screen once it moves no more: layouts follow one another."""
+    end = time.monotonic() + WITHIN
+    last, same = "", 0
+    while same < 3:
+        await pilot.pause()
+        await asyncio.sleep(0.01)
+        now = screen_text(pilot.app)
+        same, last = (same + 1 if now == last else 0), now
+        assert time.monotonic() < end, "it never came to rest"
+    shot(pilot, name, svg=svg)

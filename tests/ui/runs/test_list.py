@@ -19,7 +19,7 @@ from choline_tui.services.feed import EngineState
 from choline_tui.widgets.words import Words
 from tests.ui.conftest import Shot, screen_text
 from tests.ui.fake import HOSTILE, NOW, FakeApp, attempt, ended_view, every_state, live_view, rental, run
-from tests.ui.runs.stage import RunsFake, make_app, until
+from tests.ui.runs.stage import RunsFake, make_app, picture, until
 
 SIZES = [(80, 24), (160, 50)]
 
@@ -55,36 +55,36 @@ async def test_pictures(size: tuple[int, int], shot: Shot) -> None:
     name = f"{size[0]}x{size[1]}"
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        shot(pilot, f"runs/list-{name}", svg=size[0] == 160)
+        await picture(shot, pilot, f"runs/list-{name}", svg=size[0] == 160)
         screen(app).table.move_to_key("going1")
         await pilot.pause()
-        shot(pilot, f"runs/list-releasing-{name}")
+        await picture(shot, pilot, f"runs/list-releasing-{name}")
         fake.views = many(500)
         app.fake_feed.touch()
         await pilot.pause()
         await pilot.press("slash", *"live sweep", "enter", "space", "space")
         await pilot.pause()
-        shot(pilot, f"runs/list-many-filtered-{name}")
+        await picture(shot, pilot, f"runs/list-many-filtered-{name}")
         await pilot.press("slash", *" nothing")
         await pilot.pause()
-        shot(pilot, f"runs/list-no-match-{name}")
+        await picture(shot, pilot, f"runs/list-no-match-{name}")
         await pilot.press("escape", "s")
         await pilot.pause()
-        shot(pilot, f"runs/list-sort-{name}")
+        await picture(shot, pilot, f"runs/list-sort-{name}")
         await pilot.press("escape")
         app.fake_feed.engine = EngineState("down", "it ended")
         app.fake_feed.touch()
         await pilot.pause()
-        shot(pilot, f"runs/list-engine-down-{name}")
+        await picture(shot, pilot, f"runs/list-engine-down-{name}")
         fake.views = []
         app.fake_feed.engine = EngineState("up", "")
         app.fake_feed.touch()
         await pilot.pause()
-        shot(pilot, f"runs/list-empty-{name}")
+        await picture(shot, pilot, f"runs/list-empty-{name}")
         app.fake_feed.trouble = StoreError("the store is of a later version", hint="Update choline.")
         app.fake_feed.touch()
         await pilot.pause()
-        shot(pilot, f"runs/list-trouble-{name}")
+        await picture(shot, pilot, f"runs/list-trouble-{name}")
 
 
 async def test_a_light_picture(shot: Shot) -> None:
@@ -92,7 +92,7 @@ async def test_a_light_picture(shot: Shot) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         app.theme = "choline-light"
         await pilot.pause()
-        shot(pilot, "runs/list-light-80x24", svg=True)
+        await picture(shot, pilot, "runs/list-light-80x24", svg=True)
 
 
 def test_what_may_bill_after_the_end_is_said_first_and_in_red() -> None:
@@ -241,7 +241,7 @@ async def test_the_list_is_saved_with_exact_numbers(
 
 
 async def test_hostile_text_changes_nothing_but_itself() -> None:
-    def picture(text: str) -> list[RunView]:
+    def drawn(text: str) -> list[RunView]:
         code = run().code
         assert code is not None
         view = live_view(
@@ -258,7 +258,7 @@ async def test_hostile_text_changes_nothing_but_itself() -> None:
 
     pictures = []
     for text in ("plain", f"[/foo] [bold]{HOSTILE}"):
-        fake = RunsFake(views=picture(text))
+        fake = RunsFake(views=drawn(text))
         fake.write_log("abc123", f"{text}\n")
         app = make_app(fake)
         async with app.run_test(size=(160, 24)) as pilot:

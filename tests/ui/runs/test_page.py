@@ -19,7 +19,7 @@ from choline_tui.widgets.log_view import LogView
 from choline_tui.widgets.words import Words
 from tests.ui.conftest import Shot, screen_text
 from tests.ui.fake import HOSTILE, NOW, FakeApp, attempt, ended_view, rental, run
-from tests.ui.runs.stage import RunsFake, event, make_app, until
+from tests.ui.runs.stage import RunsFake, event, make_app, picture, until
 
 SIZES = [(80, 24), (160, 50)]
 
@@ -142,7 +142,7 @@ async def test_pictures_of_every_state(size: tuple[int, int], shot: Shot) -> Non
                 page._draw()
                 await settled(pilot, page)
             name = f"{size[0]}x{size[1]}"
-            shot(pilot, f"runs/page-{state}-{name}", svg=state == "running" and size[0] == 160)
+            await picture(shot, pilot, f"runs/page-{state}-{name}", svg=state == "running" and size[0] == 160)
             await pilot.press("escape")
     assert not app.faults
 
@@ -193,14 +193,14 @@ async def test_pictures_of_every_part(
             text = screen_text(app)
             assert "secret" not in text
             if part in ("timeline", "about"):
-                shot(pilot, f"runs/part-{part}-{size[0]}x{size[1]}")
+                await picture(shot, pilot, f"runs/part-{part}-{size[0]}x{size[1]}")
             elif part == "machines":
                 # paths of this computer are no part of a picture
                 facts = page.facts("machines")
                 assert [f.text for f in facts.facts if f.text.endswith("dmesg.txt")]
                 facts.show([f for f in facts.facts if "/" not in f.text or "/h" in f.text])
                 await pilot.pause()
-                shot(pilot, f"runs/part-machines-{size[0]}x{size[1]}")
+                await picture(shot, pilot, f"runs/part-machines-{size[0]}x{size[1]}")
             else:
                 assert "checkpoints/last.pt" in text
                 assert "40.0 kB" in text
@@ -209,7 +209,7 @@ async def test_pictures_of_every_part(
         await until(pilot, lambda: isinstance(app.screen, EvidenceScreen))
         await until(pilot, lambda: len(app.screen.query_one(LogView).sources) == 2)
         await until(pilot, lambda: "Xid 79" in screen_text(app) and "device handle" in screen_text(app))
-        shot(pilot, f"runs/evidence-{size[0]}x{size[1]}")
+        await picture(shot, pilot, f"runs/evidence-{size[0]}x{size[1]}")
 
 
 async def test_without_an_engine_the_page_shows_what_is_at_home(shot: Shot) -> None:
@@ -220,7 +220,7 @@ async def test_without_an_engine_the_page_shows_what_is_at_home(shot: Shot) -> N
     async with app.run_test(size=(80, 24)) as pilot:
         page = await opened(app, pilot)
         assert "epoch 1" in screen_text(app)
-        shot(pilot, "runs/page-engine-down-80x24")
+        await picture(shot, pilot, "runs/page-engine-down-80x24")
         assert not app.faults
         del fake.fails["follow"]
         fake.write_log("abc123", "epoch 2\n")
@@ -344,7 +344,7 @@ async def test_parts_by_keys_mouse_palette_and_jump() -> None:
 
 
 async def test_hostile_text_changes_nothing_but_itself() -> None:
-    def picture(text: str) -> tuple[RunView, list[Event]]:
+    def drawn(text: str) -> tuple[RunView, list[Event]]:
         view = RunView(
             run(reason=text, phase=text, like="x",
                 code=CodeState(commit=text, message=text, branch=text, remote=text,
@@ -360,7 +360,7 @@ async def test_hostile_text_changes_nothing_but_itself() -> None:
 
     screens = []
     for text in ("plain", f"[/foo] [bold]{HOSTILE}"):
-        view, events = picture(text)
+        view, events = drawn(text)
         fake = RunsFake(views=[view], history=events)
         fake.write_log("abc123", text)
         app = make_app(fake)

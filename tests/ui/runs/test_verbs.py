@@ -20,7 +20,7 @@ from choline_tui.services.choline import RunView
 from choline_tui.services.looks import Looks
 from tests.ui.conftest import Shot, screen_text
 from tests.ui.fake import NOW, attempt, ended_view, live_view, plan, rental
-from tests.ui.runs.stage import Include, RunsFake, make_app, until
+from tests.ui.runs.stage import Include, RunsFake, make_app, picture, until
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 FAILS = [sys.executable, "-c", "import sys; sys.exit('bind: Address already in use [/x]')"]
@@ -75,7 +75,7 @@ async def test_stop_says_what_it_will_do_and_asks(told: Told, shot: Shot) -> Non
         assert "live00 tiny-0" in text
         assert "2x RTX 4090" in text
         assert "$0.1000 so far; ends $0.7200/h" in text
-        shot(pilot, "runs/ask-stop-80x24")
+        await picture(shot, pilot, "runs/ask-stop-80x24")
         await pilot.press("enter")
         await told.idle(pilot)
         assert not told.fake.of("stop")
@@ -132,7 +132,7 @@ async def test_a_held_machine_is_destroyed_with_price_and_contract_named(told: T
         assert "contract 9001" in text
         assert "ends $0.7200/h" in text
         assert not question.question.danger
-        shot(pilot, "runs/ask-destroy-160x50")
+        await picture(shot, pilot, "runs/ask-destroy-160x50")
         await pilot.press("right", "enter")
         await told.idle(pilot)
         assert told.fake.of("destroy") == [("held01-1", {"drop_results": False})]
@@ -331,7 +331,7 @@ async def test_a_port_is_opened_seen_and_closed(
         await pilot.press("F")
         await until(pilot, lambda: isinstance(told.app.screen, ForwardScreen))
         assert told.app.screen.query_one("#ports", Input).value == "6006"
-        shot(pilot, "runs/ask-forward-80x24")
+        await picture(shot, pilot, "runs/ask-forward-80x24")
         await pilot.press("enter")
         await told.idle(pilot)
         assert told.fake.of("forward_command") == [("live00", ("6006",))]
