@@ -218,7 +218,7 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
         try:
             status = await session.submit(_job(run, attempt, rental, probe.home))
         except RemoteError as error:
-            if not isinstance(error, CUT_OFF) and not await _knows(session, attempt.job):
+            if not isinstance(error, CUT_OFF) and not await _knows(session, attempt):
                 ctx.ledger.attempt(run.id, n, sent=None)
             raise
         ctx.crash_point("after submit")
@@ -253,14 +253,15 @@ async def _send(ctx: Context, session: RemoteSession, run: Run, n: int) -> None:
     ctx.ledger.attempt(run.id, n, text, sent=ctx.clock.time())
 
 
-async def _knows(session: RemoteSession, job: str) -> bool:
-    """Whether a machine that refused a job has it all the same. Raises SshDropped and the like."""
+async def _knows(session: RemoteSession, attempt: Attempt) -> bool:
+    """Whether a machine that refused a job may have it all the same. Raises SshDropped and the like."""
     try:
-        return job in (await session.status()).jobs
+        return attempt.job in (await session.status()).jobs
     except CUT_OFF:
         raise
     except RemoteError:
-        return False
+        # it cannot say: what was handed over before, without a clear answer, may run
+        return attempt.begun
 
 
 async def _what_to_send(ctx: Context, run: Run) -> list[Item]:

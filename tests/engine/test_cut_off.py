@@ -4,7 +4,7 @@ stopped in the end, nothing destroyed."""
 from pathlib import Path
 from typing import Any
 
-from choline_tui.kernel.errors import HostKeyChanged, SshDropped, SshTimeout
+from choline_tui.kernel.errors import HostKeyChanged, RemoteError, SshDropped, SshTimeout
 from choline_tui.model.run import Outcome, RunState
 from tests.support.world import World, live
 
@@ -154,6 +154,38 @@ def test_a_machine_nobody_reaches_and_that_does_not_end_itself_is_stopped(tmp_pa
         cut[0] = False  # and when it is started again, it answers
         ended = await world.ended(run)
         assert ended.results_complete, world.story()
+        await world.quiet()
+
+    live(tmp_path, story)
+
+
+def test_a_machine_that_cannot_say_whether_it_has_the_command_is_not_given_up(tmp_path: Path) -> None:
+    """Its answer was lost, and then its program answered nothing but errors for a while (a full disk
+    there): six of them, and the machine was destroyed with the command running on it."""
+
+    async def story(world: World) -> None:
+        broken = [True]
+
+        class Broken(Dropping):
+            async def submit(self, *args: Any, **more: Any) -> Any:
+                if world.backend.executions and broken[0]:
+                    raise RemoteError("The supervisor's program ended with 1: No space left on device")
+                await self._session.submit(*args, **more)
+                raise SshDropped("the connection is lost")
+
+            async def status(self, *args: Any, **more: Any) -> Any:
+                raise RemoteError("The supervisor's program ended with 1: No space left on device")
+
+        world.wrap_session = lambda contract, session: Broken(session) if broken[0] else session
+        run = world.start()
+        await world.until(lambda: bool(world.backend.executions))
+        (contract,) = world.sim.contracts.alive()
+        await world.reach(world.clock.monotonic() + 1500)
+        assert world.sim.contracts.alive() == [contract], world.story()
+        broken[0] = False
+        ended = await world.ended(run)
+        assert ended.outcome is Outcome.SUCCEEDED and ended.results_complete, world.story()
+        assert len(world.backend.executions) == 1
         await world.quiet()
 
     live(tmp_path, story)
