@@ -213,13 +213,16 @@ class Choline(MarketServices, Verbs):
         self, *, states: set[str] | None = None, name: str = "", since: float = 0.0, limit: int = -1
     ) -> list[RunView]:
         """Newest first. ``states``: of the run, its outcome, or ``live``, ``billing``; with ``archived``
-        those that were taken out of the lists, without it none of them; ``name``: a part of
-        name, note or id; ``since``: epoch seconds; ``limit``: at most so many, -1: all."""
+        those that were taken out of the lists, without it none of them but what bills all the same;
+        ``name``: a part of name, note or id; ``since``: epoch seconds; ``limit``: at most so many, -1:
+        all."""
         if not self.paths.store.exists():
             return []
         found: list[RunView] = []
+        billing = {rental.run for rental in self.store.rentals(live=True)}
         for run in self.store.runs():
-            if (run.archived is not None) != ("archived" in (states or ())):
+            away = run.archived is not None
+            if away != ("archived" in (states or ())) and not (away and run.id in billing):
                 continue
             if run.created < since or (
                 name and name.lower() not in f"{run.id} {run.plan.name} {run.plan.note}".lower()

@@ -164,7 +164,12 @@ class Feed:
         from choline_tui.services.choline import money_of
 
         everything = sorted(self._views.values(), key=lambda v: (-v.run.created, v.run.id))
-        runs = tuple(view for view in everything if view.run.archived is None)
+        # what bills is in sight, whoever put its run away (a contract that came back, say)
+        runs = tuple(
+            view
+            for view in everything
+            if view.run.archived is None or any(rental.may_bill for rental in view.rentals)
+        )
         midnight = day_start(now)
         money = money_of([r for view in everything for r in view.rentals], now, midnight)
         return Snapshot(now, runs, money, self._engine, self._credit, generation, self._market, trouble)

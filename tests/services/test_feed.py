@@ -96,6 +96,21 @@ async def test_what_others_write_is_seen(home: Home) -> None:
     await home.until(lambda p: p.runs == ())
 
 
+async def test_what_was_put_away_and_bills_again_is_in_sight(home: Home) -> None:
+    """A contract that was thought gone was found again after its run had been put away: no list had it."""
+    away = run("r1").but(state=RunState.ENDED, outcome=Outcome.SUCCEEDED, archived=NOW)
+    gone = rental("r1").but(state=RentalState.GONE, gone=NOW)
+    home.store.commit(away, attempt("r1"), gone, event=told("r1"))
+    assert (await anext(home.pictures)).runs == () and home.choline.runs() == []
+    home.store.commit(gone.but(state=RentalState.RELEASING, gone=None), event=told("r1"))
+    picture = await home.until(lambda p: p.money.rentals == 1)
+    assert [v.run.id for v in picture.runs] == [v.run.id for v in home.choline.runs()] == ["r1"]
+    assert [v.run.id for v in home.choline.runs(states={"billing"})] == ["r1"]
+    assert home.choline.runs(states={"live"}) == []
+    home.store.commit(gone, event=told("r1"))
+    assert (await home.until(lambda p: p.money.rentals == 0)).runs == ()
+
+
 async def test_only_what_changed_is_decoded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(30):
         done = n >= 3
