@@ -8,7 +8,7 @@ import pytest
 from textual.widgets import Button, Input, OptionList, Static
 
 from choline_tui import actions
-from choline_tui.kernel.errors import NotFound, RemoteError
+from choline_tui.kernel.errors import NotFound, RemoteError, SystemFault
 from choline_tui.model.run import Outcome, RentalState
 from choline_tui.screens.dialogs import ConfirmScreen
 from choline_tui.screens.runs import outside
@@ -454,10 +454,10 @@ def test_what_spends_or_destroys_is_marked() -> None:
 
 
 async def test_a_program_that_cannot_be_started_says_so() -> None:
-    with pytest.raises(outside.SystemFault, match="cannot be started"):
+    with pytest.raises(SystemFault, match="cannot be started"):
         await outside.start_window(["/nowhere/code"])
     forwards = outside.Forwards()
-    with pytest.raises(outside.SystemFault, match="cannot be started"):
+    with pytest.raises(SystemFault, match="cannot be started"):
         await forwards.start("r", "1", ["/nowhere/ssh"])
     assert not forwards.open
 
