@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from choline_tui.engine.hub import Hub
 from choline_tui.kernel.clock import Clock
-from choline_tui.kernel.errors import CholineError
 from choline_tui.model.run import Rental, RentalState
 from choline_tui.store import Store
 
@@ -34,8 +33,15 @@ class Names:
         self._write = write
 
     def refresh(self) -> None:
-        """Write what is so now. A disk that takes nothing costs a name, not a run."""
-        found = {
+        """Write what is so now. A disk that takes or gives nothing costs a name, not a run."""
+        try:
+            self._write(self._found())
+        except Exception as error:
+            # whatever it is, the next change may go well: without us there would be no names any more
+            log.warning("the names for ssh cannot be written: %s", error)
+
+    def _found(self) -> dict[str, Rental]:
+        return {
             ssh_name(r.run): r
             for r in self._store.rentals(live=True)
             if r.state in (RentalState.UP, RentalState.HELD)
@@ -44,10 +50,6 @@ class Names:
             and r.seen is not None
             and r.seen.address
         }
-        try:
-            self._write(found)
-        except (OSError, CholineError) as error:
-            log.warning("the names for ssh cannot be written: %s", error)
 
     async def keep(self) -> None:
         """Until cancelled."""

@@ -145,6 +145,12 @@ class Terminal:
         self._path = path
         self._keep = keep
         self._master, self.slave = os.openpty()
+        try:
+            self._name = os.ttyname(self.slave)  # there is none where /dev/pts is another system's
+        except OSError:
+            os.close(self._master)
+            os.close(self.slave)
+            raise
         os.set_blocking(self._master, False)
         self._size = (0, 0)
         self._resize(START_SIZE)
@@ -182,7 +188,7 @@ class Terminal:
         the fork without any Python running between fork and exec, beside our other threads.
         """
         opens = 'exec "$@" 0<>"$0" 1>&0 2>&0'
-        return ["/bin/sh", "-c", opens, os.ttyname(self.slave), *command]
+        return ["/bin/sh", "-c", opens, self._name, *command]
 
     # for select
 

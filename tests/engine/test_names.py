@@ -1,6 +1,7 @@
 """The file of names for other tools: who is in it, when it changes, what ssh reads in it."""
 
 import asyncio
+import sqlite3
 import stat
 import subprocess
 from pathlib import Path
@@ -78,6 +79,35 @@ def test_a_machine_has_a_name_from_its_first_contact_to_its_end(tmp_path: Path) 
             await world.ended(run)
             await world.quiet()
             await world.until(lambda: told[-1] == {}, what="no name")
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    live(tmp_path, life)
+
+
+def test_a_store_that_cannot_be_read_once_costs_no_later_name(tmp_path: Path) -> None:
+    """The task ended with the error, and no name was written any more until the engine was started again."""
+
+    async def life(world: World) -> None:
+        assert world.store is not None and world.engine is not None
+        told: list[dict[str, Rental]] = []
+        errors = [sqlite3.OperationalError("disk I/O error")]
+
+        class Store:
+            def rentals(self, **asked: Any) -> Any:
+                if errors:
+                    raise errors.pop()
+                assert world.store is not None
+                return world.store.rentals(**asked)
+
+        store: Any = Store()
+        names = Names(store, world.engine.ctx.hub, world.clock, lambda found: told.append(dict(found)))
+        keeper = asyncio.create_task(names.keep())
+        try:
+            run = world.start()
+            await world.until(lambda: any(told), what="a name")
+            await world.ended(run)
         finally:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)

@@ -7,6 +7,7 @@ import pytest
 
 from choline_tui.kernel.protocol import JobSpec
 from choline_tui.remote.attach import _until, key_pattern
+from choline_tui.remote.terminal import Terminal
 from tests.remote.box import Remote
 from tests.support import wait_until
 from tests.support.terminal import Person
@@ -178,6 +179,19 @@ def test_entering_gives_a_command_what_the_job_has(remote: Remote) -> None:
         assert me.left() == 4 and me.sees("run is r\r\n")
     with Person(remote.argv("enter", "r-2", "--", "true"), remote.env) as me:
         assert me.left() == 255 and me.sees("no job r-2")
+
+
+def test_a_machine_whose_terminals_have_no_name_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name was asked for where nobody expected an error, and the job was lost with it."""
+
+    def nameless(fd: int) -> str:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr("choline_tui.remote.terminal.os.ttyname", nameless)
+    with pytest.raises(OSError, match="No such device"):
+        Terminal(str(tmp_path / "tty"), lambda data: None)
 
 
 def test_a_spec_of_before_there_were_terminals_has_none() -> None:
