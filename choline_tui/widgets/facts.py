@@ -108,6 +108,7 @@ class Facts(ScrollView, can_focus=True, inherit_bindings=False):
     def _arrange(self) -> None:
         width = self.scrollable_content_region.width
         if width <= 0:
+            self._width = 0  # not shown now: arranged when it is
             return
         at_end = self.scroll_offset.y >= self.max_scroll_y
         ascii = uses_ascii(self)
@@ -138,6 +139,13 @@ class Facts(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def _on_resize(self, event: object) -> None:
+        self._fit()
+
+    def on_show(self) -> None:
+        # of the same size as before it was hidden: no resize tells
+        self._fit()
+
+    def _fit(self) -> None:
         if self.scrollable_content_region.width != self._width:
             self._arrange()
 

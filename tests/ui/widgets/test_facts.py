@@ -89,3 +89,19 @@ def test_wrapped_lines_fit_and_lose_nothing(text: str, width: int) -> None:
     assert all(plain(line) == line for line in lines)
     kept = "".join("".join(lines).split())
     assert kept == "".join(plain(text).split())
+
+
+async def test_what_came_while_it_was_hidden_is_there_when_it_is_shown() -> None:
+    app = Host(follow=True)
+    async with app.run_test(size=(40, 10)) as pilot:
+        facts = app.view
+        facts.show([Fact("one", "first")])
+        await pilot.pause()
+        assert "first" in screen_text(app)
+        facts.display = False
+        await pilot.pause()
+        facts.show([Fact("one", "first"), Fact("two", "second")])
+        await pilot.pause()
+        facts.display = True
+        await pilot.pause()
+        assert "second" in screen_text(app)
