@@ -58,10 +58,8 @@ def rm(args: argparse.Namespace, context: Context) -> int:
     async def look(choline: "Choline") -> "list[RunView]":
         views = {view.run.id: view for view in map(choline.show, args.runs)}
         for view in views.values():
-            why = choline.why_not_removed(view, drop_results=args.drop_results)
-            if why:
-                # the engine says it with what to do; asked now, so that nobody agrees to the impossible
-                await choline.rm(view.run.id, drop_results=args.drop_results)
+            # now, so that nobody agrees to the impossible
+            choline.check_removable(view, drop_results=args.drop_results)
         return list(views.values())
 
     views = context.use(look)

@@ -95,6 +95,13 @@ class Verbs:
         reason = why_not_removed(view.run, view.attempts, view.rentals, drop_results=drop_results)
         return reason.message if reason is not None else ""
 
+    @staticmethod
+    def check_removable(view: "RunView", *, drop_results: bool = False) -> None:
+        """Raises UsageError, with what to do, where ``rm`` would refuse this run."""
+        reason = why_not_removed(view.run, view.attempts, view.rentals, drop_results=drop_results)
+        if reason is not None:
+            raise UsageError(reason.message, hint=reason.hint)
+
     async def rm(
         self, *runs: str, drop_results: bool = False, files: bool = True, results: bool = False
     ) -> list[dict[str, Any]]:
