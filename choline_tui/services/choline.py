@@ -3,10 +3,10 @@
 import base64
 import os
 import shlex
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from choline_tui.config.paths import Paths
 from choline_tui.kernel.errors import EngineError, NotFound
@@ -77,20 +77,40 @@ class Money:
     """$ since the last local midnight, as far as price and time tell"""
 
 
-def money_of(rentals: list[Rental], now: float, midnight: float) -> Money:
-    """Of all rentals of a home, at ``now``; ``midnight``: where today began (both epoch seconds)."""
-    billing = [r for r in rentals if r.may_bill]
-    rate = sum(
-        r.disk_per_hour if r.stopped_since is not None else (r.price or r.offer_price) for r in billing
-    )
-    return Money(
-        per_hour=rate,
-        spent=sum(r.cost_until(now) for r in rentals),
-        rentals=len(billing),
-        unknown=sum(r.state is RentalState.UNKNOWN for r in rentals),
-        releasing=sum(r.state is RentalState.RELEASING for r in rentals),
-        today=sum(r.cost_since(midnight, now) for r in rentals),
-    )
+class Closed(NamedTuple):
+    """What a rental that is gone has cost: it costs nothing more."""
+
+    rental: Rental
+    midnight: float
+    spent: float
+    today: float
+
+
+def money_of(
+    rentals: Iterable[Rental], now: float, midnight: float, closed: dict[str, Closed] | None = None
+) -> Money:
+    """Of all rentals of a home, at ``now``; ``midnight``: where today began (both epoch seconds).
+    ``closed``: remembers from one call to the next what the gone ones cost."""
+    closed = {} if closed is None else closed
+    rate = spent = today = 0.0
+    billing = unknown = releasing = 0
+    for each in rentals:
+        if each.gone is not None and not each.may_bill:
+            known = closed.get(each.id)
+            if known is None or known.rental is not each or known.midnight != midnight:
+                known = Closed(each, midnight, each.cost_until(now), each.cost_since(midnight, now))
+                closed[each.id] = known
+            spent += known.spent
+            today += known.today
+            continue
+        spent += each.cost_until(now)
+        today += each.cost_since(midnight, now)
+        if each.may_bill:
+            billing += 1
+            rate += each.disk_per_hour if each.stopped_since is not None else each.price or each.offer_price
+        unknown += each.state is RentalState.UNKNOWN
+        releasing += each.state is RentalState.RELEASING
+    return Money(rate, spent, billing, unknown, releasing=releasing, today=today)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from choline_tui.kernel.clock import Clock, SystemClock
 from choline_tui.kernel.errors import BadKey, CholineError, EngineError, MarketDown
 
 if TYPE_CHECKING:
-    from choline_tui.services.choline import Choline, Money, RunView
+    from choline_tui.services.choline import Choline, Closed, Money, RunView
     from choline_tui.services.connection import Connection
 
 __all__ = ["EngineState", "Feed", "MarketState", "Snapshot", "Source"]
@@ -102,6 +102,7 @@ class Feed:
     _busy: frozenset[str] = frozenset()
     _views: "dict[str, RunView]" = field(default_factory=dict)
     _docs: dict[tuple[str, str], _Known] = field(default_factory=dict)
+    _closed: "dict[str, Closed]" = field(default_factory=dict)
     _line: "Connection | None" = None
     _engine: EngineState = EngineState()
     _market: MarketState = MarketState()
@@ -171,7 +172,8 @@ class Feed:
             if view.run.archived is None or any(rental.may_bill for rental in view.rentals)
         )
         midnight = day_start(now)
-        money = money_of([r for view in everything for r in view.rentals], now, midnight)
+        rentals = (r for view in everything for r in view.rentals)
+        money = money_of(rentals, now, midnight, self._closed)
         return Snapshot(now, runs, money, self._engine, self._credit, generation, self._market, trouble)
 
     # ------------------------------------------------------------------------------------- the store

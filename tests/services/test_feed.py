@@ -11,7 +11,7 @@ from choline_tui.config.paths import Paths
 from choline_tui.kernel.errors import BadKey, MarketDown
 from choline_tui.model.run import Event, Outcome, RentalState, RunState
 from choline_tui.services import feed as feed_module
-from choline_tui.services.choline import Choline
+from choline_tui.services.choline import Choline, Closed, money_of
 from choline_tui.services.feed import Feed, Snapshot, day_start
 from choline_tui.store import Store
 from tests.cli.fakes import NOW, attempt, rental, run
@@ -200,3 +200,15 @@ def test_today_is_what_was_spent_since_midnight() -> None:
     fresh = rental(billed_from=midnight + 60, price=1.0)
     assert fresh.cost_since(midnight, midnight + 3660) == pytest.approx(fresh.cost_until(midnight + 3660))
     assert rental(billed_from=None).cost_since(midnight, NOW) == 0.0
+
+
+def test_what_gone_rentals_cost_is_worked_out_once_and_rightly() -> None:
+    hour, day = 3600.0, 86400.0
+    gone = rental(id="a", state=RentalState.GONE, price=0.72, billed_from=0.0, gone=2 * hour)
+    up = rental(id="b", price=0.36, billed_from=hour)
+    closed: dict[str, Closed] = {}
+    for now, midnight in ((3 * hour, 0.0), (4 * hour, 0.0), (day + hour, day), (day + 2 * hour, day)):
+        assert money_of([gone, up], now, midnight, closed) == money_of([gone, up], now, midnight)
+    assert closed["a"].today == 0.0 and closed["a"].spent == pytest.approx(1.44)
+    again = gone.but(gone=4 * hour)  # a contract that came back, and went
+    assert money_of([again], day, 0.0, closed).spent == pytest.approx(2.88)
