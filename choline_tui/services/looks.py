@@ -42,7 +42,7 @@ def read_looks(environ: Mapping[str, str] | None = None) -> Looks:
         theme=theme if isinstance(theme, str) and theme else default.theme,
         ascii=ui.get("ascii") is True,
         animations=ui.get("animations") is True,
-        readonly=ui.get("readonly") is True,
+        readonly=ui.get("readonly", False) is not False,  # a mistake there must not let it act
         keys=dict(_flat(data.get("keys"))),
     )
 

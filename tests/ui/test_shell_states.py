@@ -296,6 +296,10 @@ async def test_an_error_that_nobody_caught_is_told_and_nothing_ends() -> None:
         ),
         ('[ui]\ntheme = 3\nascii = "yes"\nanimations = true\n', Looks(animations=True)),
         ("ui = 3\nkeys = 4\n", Looks()),
+        # who writes that in whatever way does not want to be able to act
+        ('[ui]\nreadonly = "yes"\n', Looks(readonly=True)),
+        ("[ui]\nreadonly = 1\n", Looks(readonly=True)),
+        ("[ui]\nreadonly = false\n", Looks()),
         ("not toml", Looks()),
     ],
 )
