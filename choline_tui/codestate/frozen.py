@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ def write_manifest(into: Path, files: Sequence[CodeFile]) -> str:
     """Replace the manifest in ``into`` at once; its SHA-256. ``OSError`` when it cannot be written."""
     raw = CodeManifest.model_construct(version=1, files=tuple(files)).model_dump_json().encode()
     into.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = into / f".{MANIFEST}.{os.getpid()}"
+    temporary = into / f".{MANIFEST}.{secrets.token_hex(8)}"  # another thread may be writing one as well
     try:
         with temporary.open("wb") as out:
             out.write(raw)

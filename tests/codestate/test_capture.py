@@ -3,6 +3,7 @@ import os
 import shutil
 import stat
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -357,3 +358,25 @@ def test_an_unreadable_file_is_named(project: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr("choline_tui.codestate.freeze.os.open", refuse)
     with pytest.raises(ProjectError, match=r"cannot read 'train\.py': Permission denied"):
         capture(project, tmp_path / "frozen")
+
+
+def test_two_freezes_into_one_directory_do_not_take_each_others_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that was given up goes on in its thread while the next one is made into the same directory."""
+    from choline_tui.codestate import frozen
+
+    sync, inside = os.fsync, [False]
+
+    def meanwhile(handle: int) -> None:
+        if not inside[0]:
+            inside[0] = True
+            other = threading.Thread(target=frozen.write_manifest, args=(tmp_path / "plan", ()))
+            other.start()
+            other.join()
+        sync(handle)
+
+    monkeypatch.setattr("choline_tui.codestate.frozen.os.fsync", meanwhile)
+    digest = frozen.write_manifest(tmp_path / "plan", ())
+    assert hashlib.sha256((tmp_path / "plan" / frozen.MANIFEST).read_bytes()).hexdigest() == digest
+    assert [path.name for path in (tmp_path / "plan").iterdir()] == [frozen.MANIFEST]
