@@ -3,7 +3,6 @@
 import asyncio
 import re
 from pathlib import Path
-from typing import Any
 
 from choline_tui.engine.context import Context
 from choline_tui.engine.ledger import Batch
@@ -225,8 +224,7 @@ def _reach_again(ctx: Context, rental: Rental) -> None:
     """A machine that came back is tried at once, and its time out of reach begins anew."""
     for attempt in ctx.store.attempts(rental.run):
         if attempt.live and attempt.rental == rental.id and attempt.unreachable_since is not None:
-            again: dict[str, Any] = {"retry_at": 0.0, "failing_since": None, "unreachable_since": None}
-            ctx.ledger.attempt(rental.run, attempt.n, **again)
+            ctx.ledger.attempt(rental.run, attempt.n, retry_at=0.0, unreachable_since=None)
 
 
 def _wrong_type(rental: Rental, instance: Instance) -> str:

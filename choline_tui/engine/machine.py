@@ -30,6 +30,8 @@ __all__ = ["bring", "check_machine", "collect", "connect", "follow", "prepare", 
 
 LOG_LIMIT = 300 << 20
 RENEW_EVERY = 300.0
+A_MOMENT = 60.0
+"""s for which something may fail before the run itself says so"""
 CUT_OFF = (SshRefused, SshTimeout, SshDropped, SshDenied)
 """nothing can be known of a machine"""
 WELL: dict[str, Any] = {"failures": 0, "failing_since": None, "unreachable_since": None}
@@ -114,6 +116,12 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
         unreachable_since=(attempt.unreachable_since or now) if away else attempt.unreachable_since,
         reason=error.message,
     )
+    run = ctx.store.run(run_id)
+    if attempt.begun and now - since >= A_MOMENT and run.state in (RunState.RUNNING, RunState.COLLECTING):
+        doing = "bringing the results home" if run.state is RunState.COLLECTING else "following it"
+        words = " ".join(filter(None, (f"{doing} fails, and is tried again: {error.message}", error.hint)))
+        if run.reason != words[:500]:
+            ctx.ledger.run(run_id, reason=words[:500])
 
 
 def _stranger(ctx: Context, rental_id: str, run_id: str) -> None:
@@ -157,6 +165,9 @@ def _fine(ctx: Context, run_id: str, n: int) -> None:
     attempt = ctx.store.attempt(run_id, n)
     if attempt.failures or attempt.failing_since is not None or attempt.reason:
         ctx.ledger.attempt(run_id, n, retry_at=0.0, reason="", **WELL)
+        run = ctx.store.run(run_id)
+        if run.reason and run.state is RunState.RUNNING:
+            ctx.ledger.run(run_id, reason="")
     if ctx.store.rental(attempt.rental).starts:
         ctx.ledger.rental(attempt.rental, starts=0)
 

@@ -4,7 +4,9 @@ stopped in the end, nothing destroyed."""
 from pathlib import Path
 from typing import Any
 
-from choline_tui.kernel.errors import HostKeyChanged, RemoteError, SshDropped, SshTimeout
+import pytest
+
+from choline_tui.kernel.errors import HostKeyChanged, RemoteError, SshDropped, SshTimeout, TransferFailed
 from choline_tui.model.run import Outcome, RunState
 from tests.support.world import World, live
 
@@ -186,6 +188,42 @@ def test_a_machine_that_cannot_say_whether_it_has_the_command_is_not_given_up(tm
         ended = await world.ended(run)
         assert ended.outcome is Outcome.SUCCEEDED and ended.results_complete, world.story()
         assert len(world.backend.executions) == 1
+        await world.quiet()
+
+    live(tmp_path, story)
+
+
+@pytest.mark.parametrize("state", [RunState.RUNNING, RunState.COLLECTING])
+def test_what_fails_for_more_than_a_moment_is_the_runs_reason(tmp_path: Path, state: RunState) -> None:
+    """'bringing the results home', for hours: only the attempt's own page said that it could not."""
+
+    async def story(world: World) -> None:
+        failing = [True]
+
+        class Failing(Dropping):
+            async def fetch(self, *args: Any, **more: Any) -> Any:
+                if failing[0]:
+                    raise TransferFailed("3 result file(s) did not arrive whole.", hint="Make room.")
+                return await self._session.fetch(*args, **more)
+
+        def wrap(contract: int, session: Any) -> Any:
+            if failing[0] and state is RunState.RUNNING and world.backend.executions:
+                raise SshTimeout("1.2.3.4:22 does not answer.")
+            return Failing(session) if state is RunState.COLLECTING else session
+
+        world.wrap_session = wrap
+        run = world.start()
+        await world.until(lambda: world.run(run).state is RunState.RUNNING)
+        if state is RunState.RUNNING:
+            await world.restart()
+        word = "does not answer" if state is RunState.RUNNING else "did not arrive whole. Make room."
+        await world.until(lambda: word in world.run(run).reason)
+        assert world.run(run).state is state
+        failing[0] = False
+        if state is RunState.RUNNING:
+            await world.until(lambda: not world.run(run).reason)
+        ended = await world.ended(run)
+        assert ended.outcome is Outcome.SUCCEEDED and word not in ended.reason
         await world.quiet()
 
     live(tmp_path, story)
