@@ -17,8 +17,16 @@ _UNFIT = re.compile(r"""[\x00-\x1f\x7f"'\\*?\[\]${}%~#]""")
 
 
 def user_config() -> Path:
-    """Where OpenSSH looks for it: in the home of the account, whatever HOME says (ssh(1), FILES)."""
-    return Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh" / "config"
+    """Where OpenSSH looks for it: in the home of the account, whatever HOME says (ssh(1), FILES). Raises
+    ConfigError for an account that has none."""
+    try:
+        home = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        raise ConfigError(
+            f"the account {os.getuid()} is not known on this computer, so ssh has no configuration for it",
+            hint="--file names another one.",
+        ) from None
+    return Path(home) / ".ssh" / "config"
 
 
 class UserSsh:

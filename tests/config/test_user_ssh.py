@@ -27,6 +27,13 @@ def test_it_is_where_ssh_looks() -> None:
     assert UserSsh(Path("/x")).config == user_config()
 
 
+def test_an_account_without_a_name_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container whose user is a bare number: ssh itself does not run there either."""
+    monkeypatch.setattr("choline_tui.config.user_ssh.os.getuid", lambda: 3_999_999_999)
+    with pytest.raises(ConfigError, match="3999999999"):
+        user_config()
+
+
 def test_in_and_out_again_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     ours = include(tmp_path)
     ours.config.parent.mkdir()
