@@ -58,7 +58,9 @@ def configure_create(parser: argparse.ArgumentParser) -> None:
 
 
 def configure_again(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "The frozen code of the run is sent again, byte for byte, unless --new-code is\ngiven."
+    parser.epilog = (
+        "The frozen code of the run is sent again, byte for byte, unless --new-code or\n--commit is given."
+    )
     parser.usage = "choline again RUN [flags] [-- COMMAND ...]"
     parser.add_argument("like", metavar="RUN", help="id, beginning of an id, or name")
     parser.add_argument(
@@ -115,6 +117,9 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tty", action=argparse.BooleanOptionalAction, default=None,
                        help="a terminal of its own for the command: 'choline attach'")  # fmt: skip
     group.add_argument("--project", default="", metavar="DIR", help="start in this directory")
+    group.add_argument("--commit", default="", metavar="REV",
+                       help="send the code of this commit; the working tree is not touched, and its "
+                            "choline.toml says how to run")  # fmt: skip
     group = parser.add_argument_group("how")
     group.add_argument("--dry-run", action="store_true", help="show the plan; rent nothing")
     group.add_argument("-y", "--yes", action="store_true", help="agree to the plan")
@@ -145,7 +150,8 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "project": str(project),
         "command": command_text(args.rest),
         "like": args.like,
-        "same_code": args.same_code,
+        "same_code": args.same_code and not args.commit,
+        "commit": args.commit,
         "like_what": args.like_what if args.like else "plan",
         "gpu": args.gpu,
         "query": args.query,

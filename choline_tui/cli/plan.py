@@ -55,8 +55,9 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
         rows.append(("terminal", "its own: 'choline attach RUN' joins it"))
     code = "no commit"
     if card.commit:
-        dirty = f", {card.dirty} changed" if card.dirty else ", clean"
-        code = f"{clean(card.commit, 12)[:8]} {clean(card.branch, 60)}{dirty}"
+        lines = f", {card.changed_lines} lines" if card.changed_lines else ""
+        dirty = f", {card.dirty} changed{lines}" if card.dirty else ", clean"
+        code = f"{clean(card.commit, 12)[:8]} {clean(card.branch, 60)}".rstrip() + dirty
     data = f"; {size(card.data_bytes)} of data" if card.data_bytes else ""
     files = f"{card.files} file{'' if card.files == 1 else 's'}"
     rows.append(("sends", f"{files}, {size(card.bytes)} ({code}){data}"))

@@ -225,7 +225,8 @@ def _commit(run: "Run") -> str:
     if run.code is None or not run.code.commit:
         return ""
     dirty = f"+{run.code.dirty_count}" if run.code.dirty else ""
-    return clean(run.code.commit, 20)[:7] + dirty
+    lines = f" ±{run.code.changed_lines}" if run.code.changed_lines else ""
+    return clean(run.code.commit, 20)[:7] + dirty + lines
 
 
 def _sorted(views: "list[RunView]", by: str, now: float) -> "list[RunView]":
@@ -317,6 +318,9 @@ def _show_run(view: "RunView", context: Context, now: float) -> None:
     code = ""
     if run.code is not None:
         code = f"{clean(run.code.title)}; {run.code.file_count} files, {size(run.code.total_bytes)}"
+        if run.code.dirty:
+            lines = f", {run.code.changed_lines} lines" if run.code.changed_lines else ""
+            code += f"; {run.code.dirty_count} changed{lines}"
     wanted = ", ".join(
         filter(None, (clean(plan.query, 400), f"offer {plan.offer_id}" if plan.offer_id else "",
                       f"machine {plan.machine_id}" if plan.machine_id else ""))

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from choline_tui.codestate import lfs
 from choline_tui.codestate.frozen import write_manifest
 from choline_tui.codestate.listing import IGNORE_FILE, find_files
 from choline_tui.codestate.objects import Objects
@@ -14,7 +15,7 @@ from choline_tui.codestate.repository import Position, position
 from choline_tui.kernel.errors import ProjectError, StoreError
 from choline_tui.model.code import CodeFile, CodeState
 
-__all__ = ["BIG_FILE", "BIG_TOTAL", "capture"]
+__all__ = ["BIG_FILE", "BIG_TOTAL", "cannot_keep", "capture", "describe", "link_out"]
 
 BIG_FILE = 100 * 1000 * 1000
 """bytes of one file from which a person is told"""
@@ -55,33 +56,58 @@ def capture(
     if not listing.used_git:
         where = None
     store = Objects(os.path.abspath(objects if objects is not None else into / "objects"))
-    freezer = _Freezer(os.fsencode(top), store)
+    freezer = _Freezer(os.fsencode(top), store, listing.used_git)
     try:
         for path, seen in listing.files:
             freezer.take(path, seen)
         store.settle()
         digest = write_manifest(into, freezer.files)
     except OSError as error:
-        raise StoreError(
-            f"cannot keep a copy of the code in {store.directory}: {error.strerror or error}",
-            hint="Make room on that disk, or leave big files out: name them in 'exclude' or .cholineignore.",
-        ) from None
-    known = where or Position()
-    total = sum(file.size for file in freezer.files)
+        raise cannot_keep(store, error) from None
+    return describe(
+        where or Position(), freezer.files, digest, into, store, listing.warnings, freezer.links_out
+    )
+
+
+def describe(
+    where: Position,
+    files: list[CodeFile],
+    digest: str,
+    into: Path,
+    store: Objects,
+    warnings: list[str],
+    links_out: list[str],
+) -> CodeState:
+    """The summary of a frozen copy whose manifest lies in ``into``, with what a person should know of it."""
+    total = sum(file.size for file in files)
     return CodeState(
-        commit=known.commit,
-        message=known.message,
-        branch=known.branch,
-        remote=known.remote,
-        dirty_count=known.dirty_count,
+        commit=where.commit,
+        message=where.message,
+        branch=where.branch,
+        remote=where.remote,
+        dirty_count=where.dirty_count,
+        changed_lines=where.changed_lines,
         digest=digest,
-        file_count=len(freezer.files),
+        file_count=len(files),
         total_bytes=total,
         frozen_dir=os.path.abspath(into),
         objects_dir=store.directory,
-        warnings=tuple(
-            _few(listing.warnings) + _few(freezer.links_out) + _few(_big(freezer.files)) + _much(total)
-        ),
+        warnings=tuple(_few(warnings) + _few(links_out) + _few(_big(files)) + _much(total)),
+    )
+
+
+def link_out(path: bytes, target: bytes) -> str:
+    """Why a symbolic link is not sent; '' when it stays inside the project."""
+    end = os.path.normpath(os.path.join(os.path.dirname(path), target))
+    if os.path.isabs(target) or end == b".." or end.startswith(b"../"):
+        return f"link {os.fsdecode(path)!r} leads out of the project, to {os.fsdecode(target)!r}; not sent"
+    return ""
+
+
+def cannot_keep(store: Objects, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot keep a copy of the code in {store.directory}: {error.strerror or error}",
+        hint="Make room on that disk, or leave big files out: name them in 'exclude' or .cholineignore.",
     )
 
 
@@ -104,8 +130,8 @@ def _reading(path: bytes) -> Iterator[None]:
 
 
 class _Freezer:
-    def __init__(self, top: bytes, store: Objects) -> None:
-        self.top, self.store = top, store
+    def __init__(self, top: bytes, store: Objects, git: bool) -> None:
+        self.top, self.store, self.git = top, store, git
         self.files: list[CodeFile] = []
         self.links_out: list[str] = []
 
@@ -128,11 +154,8 @@ class _Freezer:
     def _link(self, path: bytes) -> None:
         with _reading(path):
             target = os.readlink(os.path.join(self.top, path))
-        end = os.path.normpath(os.path.join(os.path.dirname(path), target))
-        if os.path.isabs(target) or end == b".." or end.startswith(b"../"):
-            self.links_out.append(
-                f"link {os.fsdecode(path)!r} leads out of the project, to {os.fsdecode(target)!r}; not sent"
-            )
+        if out := link_out(path, target):
+            self.links_out.append(out)
             return
         self.files.append(CodeFile.model_construct(path=path, size=0, mode=0o777, digest="", link=target))
 
@@ -148,6 +171,11 @@ class _Freezer:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
                 return False
+            if self.git and before.st_size < lfs.MOST and lfs.read_pointer(os.pread(handle, lfs.MOST, 0)):
+                raise ProjectError(
+                    f"{os.fsdecode(path)!r} is a Git LFS pointer: its content is not here",
+                    hint="'git lfs pull' fetches it; or leave it out: name it in 'exclude'.",
+                )
             executable = bool(before.st_mode & 0o100)
             digest, size = self.store.put(handle, executable, before.st_size, before.st_mtime_ns)
             after = os.fstat(handle)

@@ -8,10 +8,10 @@ import contextlib
 import hashlib
 import os
 
-__all__ = ["Objects"]
+__all__ = ["SMALL", "Objects"]
 
 _CHUNK = 1 << 20
-_SMALL = 8 << 20
+SMALL = 8 << 20
 """bytes up to which a content is held in memory"""
 _SINGLE = 256
 """new files up to which each is flushed by itself; beyond, one sync of the computer is quicker"""
@@ -32,7 +32,7 @@ class Objects:
     def put(self, source: int, executable: bool, size: int, mtime_ns: int) -> tuple[str, int]:
         """Keep what the open file ``source`` holds, about ``size`` bytes; its SHA-256 (hexadecimal) and
         true size in bytes."""
-        if size <= _SMALL:
+        if size <= SMALL:
             chunks = [os.read(source, size + 1)]
             while len(chunks[-1]):  # up to the end, however long it has become
                 chunks.append(os.read(source, _CHUNK))
@@ -45,6 +45,13 @@ class Objects:
         if not self._has(digest, executable, size):
             digest, size = self._copy(source, executable, mtime_ns)
         return digest, size
+
+    def put_data(self, data: bytes, executable: bool, mtime_ns: int) -> str:
+        """Keep ``data``; its SHA-256 (hexadecimal)."""
+        digest = hashlib.sha256(data).hexdigest()
+        if not self._has(digest, executable, len(data)):
+            self._write(digest, executable, data, mtime_ns)
+        return digest
 
     def _has(self, digest: str, executable: bool, size: int) -> bool:
         try:

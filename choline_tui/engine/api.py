@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from choline_tui import __version__
-from choline_tui.codestate import capture
+from choline_tui.codestate import capture, capture_commit
 from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import find_project, load_project
@@ -234,10 +234,21 @@ class Api:
 
     async def _code(self, request: RunRequest, made: Draft, into: Path) -> CodeState | None:
         like = self._like(request)
+        if request.commit and request.same_code:
+            raise UsageError("the code of a run and that of a commit exclude each other")
         if like is not None and request.same_code:
             check_code_is_there(like)
             return like.code
         exclude = made.project.excluded if made.project else ("/results/",)
+        if request.commit:
+            return await asyncio.to_thread(
+                capture_commit,
+                made.directory,
+                request.commit,
+                into,
+                exclude=exclude,
+                objects=self.paths.objects_dir,
+            )
         return await asyncio.to_thread(
             capture, made.directory, into, exclude=exclude, objects=self.paths.objects_dir
         )
@@ -268,6 +279,7 @@ class Api:
             commit=code.commit if code else "",
             branch=code.branch if code else "",
             dirty=code.dirty_count if code else 0,
+            changed_lines=code.changed_lines if code else 0,
             files=code.file_count if code else 0,
             bytes=code.total_bytes if code else 0,
             data_bytes=await asyncio.to_thread(_size, [s.path for s in plan.send]),

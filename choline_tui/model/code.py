@@ -66,6 +66,8 @@ class CodeState(BaseModel):
     """URL of the branch's remote, or of ``origin``, without credentials"""
     dirty_count: int = 0
     """changed, added and deleted files under the project, against the commit"""
+    changed_lines: int = 0
+    """lines added and lines removed in those files, of text; 0 also for a run of an older choline"""
     digest: str = ""
     """SHA-256 of the manifest: two runs with the same digest were sent the same files"""
     file_count: int = 0

@@ -29,6 +29,8 @@ class RunRequest(BaseModel):
     like_what: Literal["plan", "machine"] = "plan"
     """of the run that is repeated: all of its plan, or what it was rented by (query, type, disk, cap, image)
     for what the present project says"""
+    commit: str = Field(default="", max_length=250)
+    """send the code of this commit (a name git has for one), not the working tree's"""
     gpu: str = ""
     query: str = ""
     offer: int | None = None
@@ -68,6 +70,9 @@ class PlanCard(BaseModel):
     commit: str = ""
     branch: str = ""
     dirty: int = 0
+    """files that differ from the commit"""
+    changed_lines: int = 0
+    """lines added and removed in them"""
     files: int = 0
     bytes: int = 0
     data_bytes: int = 0

@@ -271,7 +271,7 @@ def test_a_file_deleted_meanwhile_is_simply_not_there(
 def test_a_file_bigger_than_memory_pieces_arrives_whole(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("choline_tui.codestate.objects._SMALL", 1000)
+    monkeypatch.setattr("choline_tui.codestate.objects.SMALL", 1000)
     monkeypatch.setattr("choline_tui.codestate.objects._CHUNK", 777)
     data = os.urandom(10_000)
     (project / "big.bin").write_bytes(data)
