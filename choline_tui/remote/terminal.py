@@ -38,7 +38,7 @@ DRAIN_S = 2.0
 # window reports, colour and clipboard requests. Replayed, they would be answered a second time.
 _ASKING = re.compile(
     rb"\x1b\[[>=?]?[0-9;]*[cnxt]|\x1b\[\??[0-9;]*\$p|\x1b\[>[0-9;]*q|\x1b\[\?u"
-    rb"|\x1b\][0-9;]*;[^\x07\x1b]*\?(?:\x07|\x1b\\)|\x1bP[$+][^\x1b]*\x1b\\|\x05|\x1bZ"
+    rb"|\x1b\][0-9;]{0,40};[^\x07\x1b]*\?(?:\x07|\x1b\\)|\x1bP[$+][^\x1b]*\x1b\\|\x05|\x1bZ"
 )
 _MODE = re.compile(rb"\x1b\[\?([0-9;]{1,40})([hl])")
 MODES = {1: False, 7: True, 25: True, 1000: False, 1002: False, 1003: False, 1004: False, 1006: False,

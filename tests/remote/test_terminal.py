@@ -1,13 +1,14 @@
 """A job on a terminal of its own, and people who attach to it: real pseudo-terminals, no SSH."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from choline_tui.kernel.protocol import JobSpec
 from choline_tui.remote.attach import _until, key_pattern
-from choline_tui.remote.terminal import Terminal
+from choline_tui.remote.terminal import _ASKING, BACKLOG, Terminal
 from tests.remote.box import Remote
 from tests.support import wait_until
 from tests.support.terminal import Person
@@ -179,6 +180,15 @@ def test_entering_gives_a_command_what_the_job_has(remote: Remote) -> None:
         assert me.left() == 4 and me.sees("run is r\r\n")
     with Person(remote.argv("enter", "r-2", "--", "true"), remote.env) as me:
         assert me.left() == 255 and me.sees("no job r-2")
+
+
+def test_output_that_looks_like_a_question_without_end_takes_no_time() -> None:
+    """Whoever attached waited a quarter of a minute for it, and so did the job's log and its stop."""
+    strange = b"\x1b]" + b";" * BACKLOG + b"\x1bP$" * 1000 + b"\x1b]1;" + b"a" * BACKLOG
+    begun = time.process_time()
+    assert _ASKING.sub(b"", strange) == strange
+    assert time.process_time() - begun < 1.0  # of the processor, however busy it is: 4 s before, 0.01 s now
+    assert _ASKING.sub(b"", b"a\x1b]11;?\x07b\x1b]4;1;?\x1b\\c\x1b]52;c;?\x07") == b"abc"
 
 
 def test_a_machine_whose_terminals_have_no_name_has_none(
