@@ -173,7 +173,8 @@ async def _rent(ctx: Context, run: Run, offer: Offer, account: str) -> bool:
         _give_up(ctx, ctx.store.run(run.id), error)
         return False
     except RateLimited as error:
-        _refused(ctx, run, rental, error, Outcome.MISSED)
+        # whoever answers so stands before the market, and may have passed the request on
+        _unclear(ctx, rental, error.message)
         _later(ctx, run, float(error.details.get("until", ctx.clock.time() + 15)), error.message)
         return False
     except MarketDown as error:
