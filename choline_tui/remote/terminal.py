@@ -46,7 +46,7 @@ MODES = {1: False, 7: True, 25: True, 1000: False, 1002: False, 1003: False, 100
 """What a full-screen program switches, with what a terminal begins with: keys, wrapping, cursor, mouse,
 focus, other screen, paste (xterm's ctlseqs, DECSET)."""
 MODE_LENGTH = 48
-_LINE_END = re.compile(rb"\r+\n")
+_LINE_END = re.compile(rb"(?<!\r)\r+\n")  # tried once for a row of returns, not from each
 MAX_RETURNS = 1 << 10
 SKIPPED = b"\x18\x1b[0m\r\n[choline: output left out, it came faster than it could be shown]\r\n"
 

@@ -8,7 +8,7 @@ import pytest
 
 from choline_tui.kernel.protocol import JobSpec
 from choline_tui.remote.attach import _until, key_pattern
-from choline_tui.remote.terminal import _ASKING, BACKLOG, Terminal
+from choline_tui.remote.terminal import _ASKING, _LINE_END, BACKLOG, Terminal
 from tests.remote.box import Remote
 from tests.support import wait_until
 from tests.support.terminal import Person
@@ -187,6 +187,7 @@ def test_output_that_looks_like_a_question_without_end_takes_no_time() -> None:
     strange = b"\x1b]" + b";" * BACKLOG + b"\x1bP$" * 1000 + b"\x1b]1;" + b"a" * BACKLOG
     begun = time.process_time()
     assert _ASKING.sub(b"", strange) == strange
+    assert _LINE_END.sub(b"\n", b"a\r\r\nb\r\n" + b"\r" * 65000 + b"c") == b"a\nb\n" + b"\r" * 65000 + b"c"
     assert time.process_time() - begun < 1.0  # of the processor, however busy it is: 4 s before, 0.01 s now
     assert _ASKING.sub(b"", b"a\x1b]11;?\x07b\x1b]4;1;?\x1b\\c\x1b]52;c;?\x07") == b"abc"
 
