@@ -135,10 +135,10 @@ def alarm(rental: "Rental", run_live: bool, now: float) -> tuple[str, str]:
     if not run_live:
         return f"is {state}{why} though its run has ended, bills {price}/h", "bad"
     if rental.stopped_since is not None:
-        return (
-            f"stopped by the market or its host{why}; its disk bills {dollars(rental.disk_per_hour)}/h",
-            "warn",
-        )
+        by = " by the market or its host"
+        if rental.halted is not None:
+            by = ", because its host key changed" if rental.stranger else ", because nobody reached it"
+        return f"stopped{by}{why}; its disk bills {dollars(rental.disk_per_hour)}/h", "warn"
     if rental.trouble:
         return clean(rental.trouble, 200), "warn"
     return "", ""
