@@ -120,7 +120,7 @@ class Remote:
             os.dup2(log, 2)
             # an SSH session ends when nobody holds its pipes any more
             os.closerange(3, 1024)
-            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             os.chdir(self.paths.home)

@@ -93,7 +93,7 @@ class Shim:
         self._logs: List[_Log] = []
         self._keep_reserve()
         # handlers, not SIG_IGN: a command would inherit that signals are ignored
-        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
         adopt_orphans()

@@ -58,7 +58,7 @@ def test_a_service_of_the_setup_lives_as_long_as_the_job(remote: Remote) -> None
     assert remote.log("r-1") == b"it is there\n"
     assert b"beat" in remote.log("r-1", "setup")
     pid = int((remote.home / "pid").read_text())
-    assert not Path(f"/proc/{pid}").exists()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of what the setup started")
 
 
 def test_a_job_id_is_taken_once(remote: Remote) -> None:
