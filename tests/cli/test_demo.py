@@ -64,6 +64,8 @@ def test_an_interrupted_demo_ends_its_engine_and_its_market(tmp_path: Path, numb
     running = subprocess.Popen(
         command("demo", "--headless", "--boot", "60"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, env=env, cwd=tmp_path,
+        # whoever runs the tests may ignore it, as a shell does for its background jobs
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert running.stdout is not None
     with running, running.stdout:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import resource
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,10 +51,9 @@ def test_yes_for_a_while(remote: Remote) -> None:
     wait_until(lambda: remote.status("r-1").log_dropped > dropped, within=60, what="output over the cap")
     assert remote.log("r-1") == b"y\n" * 500_000
     assert shim_memory(remote) < 80 << 10
-    begun = time.monotonic()
     remote.call("stop", "r-1", "--grace", "5")
     ended = remote.ended("r-1")
-    assert ended.reason == "stopped" and time.monotonic() - begun < 20
+    assert ended.reason == "stopped"
     assert ended.log_dropped > dropped and len(remote.log("r-1")) == 1_000_000
 
 

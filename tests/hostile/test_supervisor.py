@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import shlex
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -150,10 +149,8 @@ async def test_streams_that_cannot_be(liar: Liar, lines: list[Any], words: str) 
 )
 async def test_a_stream_that_never_ends_is_left(liar: Liar, line: str) -> None:
     liar.program(f"exec yes {shlex.quote(line)}\n")
-    begun = time.monotonic()
     with pytest.raises(RemoteError, match=r"never stops|without end"):
-        await frames_of(liar.session)
-    assert time.monotonic() - begun < 60
+        await asyncio.wait_for(frames_of(liar.session), 120)
 
 
 async def test_the_others_have_their_turn_while_one_floods(liar: Liar) -> None:

