@@ -4,6 +4,7 @@ Query: ``nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,no
 card a line, memory in MiB (NVIDIA's documentation of ``--query-gpu``).
 """
 
+import re
 from typing import List, Tuple
 
 from choline_tui.kernel.protocol import GpuFact
@@ -13,6 +14,9 @@ __all__ = ["MAX_GPUS", "QUERY", "parse"]
 
 QUERY = "nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits"
 MAX_GPUS = 64
+# "[N/A]", "[Not Supported]" and the like stand for what the driver does not say
+_AMOUNT = re.compile(r"([0-9][0-9.eE+]*( MiB)?|\[[ -Z^-~]*\])\Z")
+_VERSION = re.compile(r"([0-9][0-9.]*|\[[ -Z^-~]*\])\Z")
 
 
 def _memory(text: str) -> float:
@@ -36,7 +40,7 @@ def parse(text: str) -> Tuple[List[GpuFact], str]:
         if not line:
             continue
         parts = [part.strip() for part in line.rsplit(",", 2)]
-        if len(parts) != 3 or not parts[0] or not (parts[1][:1].isdigit() or parts[1].startswith("[")):
+        if len(parts) != 3 or not parts[0] or not _AMOUNT.match(parts[1]) or not _VERSION.match(parts[2]):
             error = error or line[:300]
             continue
         if parts[0].startswith("["):  # "[Unknown Error]", "[GPU is lost]": the driver has lost the card

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import resource
 import shlex
 from collections.abc import Awaitable, Callable
@@ -362,11 +363,13 @@ async def test_a_list_without_end(liar: Liar, tmp_path: Path, monkeypatch: pytes
         ("exit 0", 0, "nvidia-smi names no card"),
         ("exit 9", 0, "nvidia-smi ended with 9"),
         ("echo garbage; exit 0", 0, "garbage"),
-        ("head -c 1000000 /dev/urandom", 0, None),
+        ("cat {noise}", 0, None),
         ("yes 'NVIDIA H100, 81559, 550'", 64, ""),
         ("printf 'NVIDIA \\033[2JH100, 81559, 550\\n'", 1, ""),
         ("echo NVIDIA H100, nan, 550", 0, "NVIDIA H100, nan, 550"),
-        ("printf 'NVIDIA H100, 1e999, \\302\\233550\\n'", 1, ""),
+        ("echo NVIDIA H100, 1e999, 550", 1, ""),
+        ("printf 'NVIDIA H100, 81559, \\302\\233550\\n'", 0, None),
+        ("echo NVIDIA H100, 9 bottles, 550", 0, "NVIDIA H100, 9 bottles, 550"),
         ("trap '' TERM; while :; do sleep 1; done", 0, None),
     ],
 )
@@ -376,7 +379,9 @@ async def test_what_nvidia_smi_may_say(
     needs("timeout")
     tools = sshd.root / "bin"
     tools.mkdir()
-    (tools / "nvidia-smi").write_text(f"#!/bin/sh\n{told}\n")
+    noise = tools / "noise"
+    noise.write_bytes(random.Random(7).randbytes(1_000_000))
+    (tools / "nvidia-smi").write_text(f"#!/bin/sh\n{told.format(noise=shlex.quote(str(noise)))}\n")
     (tools / "nvidia-smi").chmod(0o755)
     wrapper = sshd.root / "wrapper"
     wrapper.write_text(wrapper.read_text().replace("exec", f"PATH={tools}:$PATH exec"))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -143,6 +144,12 @@ def test_nvidia_smi(text: str, cards: list[tuple[str, float, str]], error: str) 
     got, words = nvidia_smi.parse(text)
     assert [(g.name, g.memory_mib, g.driver) for g in got] == cards
     assert words.startswith(error) and bool(words) == bool(error)
+
+
+def test_noise_is_no_card() -> None:
+    for seed in range(20):
+        noise = random.Random(seed).randbytes(65536).decode("utf-8", "replace")
+        assert nvidia_smi.parse(noise)[0] == []
 
 
 @given(st.text(max_size=300))

@@ -126,7 +126,7 @@ def test_a_job_whose_keeper_was_killed_is_lost_and_its_processes_end(remote: Rem
 
 def test_after_a_restart_of_the_machine_running_jobs_are_lost_and_waiting_ones_run(remote: Remote) -> None:
     remote.submit("r-1", f"echo one >> {remote.path('starts')}; sleep 600")
-    remote.running("r-1")
+    wait_until(lambda: (remote.home / "starts").exists(), what="the command's first words")
     remote.close()  # everything on the machine ends at once
     (remote.system / "spool/r-2.json").write_text('{"id": "r-2", "run": "r", "command": "exit 5"}')
     remote.call("ensure")
