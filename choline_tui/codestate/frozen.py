@@ -15,7 +15,7 @@ from choline_tui.codestate.objects import Objects
 from choline_tui.kernel.errors import StoreError
 from choline_tui.model.code import CodeFile, CodeManifest, CodeState
 
-__all__ = ["MANIFEST", "manifest", "materialise", "sweep", "write_manifest"]
+__all__ = ["MANIFEST", "build", "manifest", "materialise", "sweep", "write_manifest"]
 
 MANIFEST = "manifest.json"
 
@@ -63,7 +63,7 @@ def materialise(state: CodeState, dest: Path, *, verify: bool = True) -> Path:
         dest.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove(part)
         part.mkdir(mode=0o700)
-        _build(os.fsencode(part), files, store, verify)
+        build(os.fsencode(part), files, store, verify=verify)
         _remove(dest)
         part.rename(dest)
     except OSError as error:
@@ -77,7 +77,10 @@ def materialise(state: CodeState, dest: Path, *, verify: bool = True) -> Path:
     return dest
 
 
-def _build(top: bytes, files: Sequence[CodeFile], store: Objects, verify: bool) -> None:
+def build(top: bytes, files: Iterable[CodeFile], store: Objects, *, verify: bool, link: bool = True) -> None:
+    """Lay ``files`` out in the directory ``top``; ``link``: as hard links into the store where that can be,
+    else as copies that are dated now. ``StoreError`` for a content that is lost, ``OSError`` for the disk.
+    """
     made: set[bytes] = {b""}
     sound: set[tuple[str, bool]] = set()
     for file in files:
@@ -98,6 +101,13 @@ def _build(top: bytes, files: Sequence[CodeFile], store: Objects, verify: bool) 
                 raise _damaged(f"the content of {os.fsdecode(file.path)!r} is lost")
             sound.add((file.digest, executable))
         source = store.path(file.digest, executable)
+        if not link:
+            try:
+                shutil.copyfile(source, os.fsdecode(target))
+            except FileNotFoundError:
+                raise _damaged(f"the content of {os.fsdecode(file.path)!r} is lost") from None
+            os.chmod(target, 0o755 if executable else 0o644)
+            continue
         try:
             os.link(source, target)
         except FileNotFoundError:

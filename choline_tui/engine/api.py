@@ -15,6 +15,7 @@ from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import find_project, load_project
 from choline_tui.engine.checked import checked, read_request
+from choline_tui.engine.code import WITHOUT_PROJECT, CodeMethods
 from choline_tui.engine.core import Engine
 from choline_tui.engine.follow import follow
 from choline_tui.engine.gate import Gate
@@ -40,11 +41,11 @@ __all__ = ["ACTS", "READS", "Api"]
 READS = frozenset(
     (
         "hello", "offers", "offers_stream", "plan", "run", "follow", "container_log", "ssh", "rentals",
-        "account", "key_check",
+        "account", "key_check", "checkout", "code_diff",
     )
 )  # fmt: skip
 """methods that change nothing on the market, on a machine or in a run: a read-only client may ask them"""
-ACTS = frozenset(("start", "stop", "pull", "destroy", "rm", "engine_stop"))
+ACTS = frozenset(("start", "stop", "pull", "push", "destroy", "rm", "engine_stop"))
 """all others; every method stands in one of the two"""
 
 REFUSED_FOR = 7 * 86400.0
@@ -76,6 +77,7 @@ class Api:
         self._stop = stop
         self._name_machines = name_machines
         self._freezing = Gate()
+        self._code_methods = CodeMethods(self.ctx, paths, self._freezing, self._reachable)
         self._started = self.ctx.clock.time()
 
     def methods(self) -> dict[str, Method]:
@@ -83,7 +85,8 @@ class Api:
             "hello", "offers", "offers_stream", "plan", "start", "stop", "run", "follow", "pull",
             "container_log", "ssh", "rentals", "destroy", "rm", "account", "key_check", "engine_stop",
         )  # fmt: skip
-        return {name: checked(name, getattr(self, name)) for name in names}
+        own = {name: getattr(self, name) for name in names}
+        return {name: checked(name, method) for name, method in (own | self._code_methods.methods()).items()}
 
     # --------------------------------------------------------------------------------------- engine
 
@@ -239,7 +242,7 @@ class Api:
         if like is not None and request.same_code:
             check_code_is_there(like)
             return like.code
-        exclude = made.project.excluded if made.project else ("/results/",)
+        exclude = made.project.excluded if made.project else WITHOUT_PROJECT
         if request.commit:
             return await asyncio.to_thread(
                 capture_commit,

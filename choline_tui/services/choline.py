@@ -12,6 +12,7 @@ from choline_tui.config.paths import Paths
 from choline_tui.kernel.errors import EngineError, NotFound
 from choline_tui.model.request import PlanCard, RunRequest
 from choline_tui.model.run import Attempt, Event, Rental, RentalState, Run
+from choline_tui.services.code import CodeServices
 from choline_tui.services.connection import Connection
 from choline_tui.services.launch import connect
 from choline_tui.services.market import MarketServices
@@ -173,7 +174,7 @@ class Followed:
 
 
 @dataclass
-class Choline(MarketServices, Verbs):
+class Choline(MarketServices, CodeServices, Verbs):
     """Use as ``async with Choline() as choline``.
 
     ``home``: as CHOLINE_HOME. ``environ``: where VAST_API_KEY and the like are looked for.

@@ -32,7 +32,7 @@ for line in sys.stdin:
 
 
 async def test_a_run_is_entered_reached_and_put_away(tmp_path: Path, home: Path) -> None:
-    needs("sshd", "ssh", "rsync")
+    needs("sshd", "ssh", "rsync", "git")
     project = tmp_path / "project"
     project.mkdir()
     (project / "train.py").write_text(SCRIPT)
@@ -72,6 +72,15 @@ async def test_a_run_is_entered_reached_and_put_away(tmp_path: Path, home: Path)
         assert inside.startswith(f"a 'b'|{run}|/") and inside.endswith(f"/choline/{run}/src\n")
         assert await choline("exec", run, "--", "printf", "%s-", "a b", "$c") == "a b-$c-"
 
+        # what changed here goes there; its code is compared and rebuilt
+        (project / "extra.py").write_text("extra\n")
+        assert (await choline("push", run)).startswith("1 file, ")
+        assert await choline("exec", run, "--", "cat", "extra.py") == "extra\n"
+        assert "+extra" in await choline("diff", run)
+        assert "2 files" in await choline("checkout", run, str(tmp_path / "code"))
+        assert (tmp_path / "code" / "train.py").read_text() == SCRIPT
+        assert not (tmp_path / "code" / "extra.py").exists()
+
         # its files: bytes into a pipe, names that are inert
         port = await choline("cat", run, "results/port")
         listing = await choline("ls", run, "results")
@@ -106,6 +115,7 @@ async def test_a_run_is_entered_reached_and_put_away(tmp_path: Path, home: Path)
         # the terminal of a run without one, and of one that has ended
         await choline("stop", run, "-y")
         assert "choline logs" in await _stderr(choline, "attach", run)
+        assert "--new-code" in await _stderr(choline, "push", run)
         assert run not in paths.ssh_names.read_text()
         assert (await _ssh(own, run, "true"))[0] == 255
         assert "taken out" in await choline("ssh-config", "remove", "--file", str(own))
