@@ -109,8 +109,11 @@ class Ends:
     def check_others(self) -> None:
         """Cheap: at any time."""
         alive = {c.id: c for c in self.world.sim.contracts.alive()}
+        by_fate = {on for _, _, on in self.world.sim.faults.fired}
         for number in self.others:
             there = alive.get(number)
+            if there is not None and f"contract {there.label}" in by_fate:
+                continue  # the market itself did something to it
             self.require("others", there is not None, f"contract {number} of somebody else is gone")
             self.require("others", there.intended == "running", f"contract {number} was stopped")  # type: ignore[union-attr]
 

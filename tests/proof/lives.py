@@ -147,6 +147,10 @@ class Life(Steps):
             within = plan.wait_s + 3 * plan.max_life_s + 7200.0
             if await self._until(home, partial(_over, home, run_id), within, ""):
                 continue
+            begun = max((a.created for a in home.store.attempts(run_id)), default=0.0)  # type: ignore[union-attr]
+            fresh = home.clock.time() - begun < plan.max_life_s  # it waited for the next day's searches, say
+            if fresh and await self._until(home, partial(_over, home, run_id), within, ""):
+                continue
             run = home.run(run_id)
             later = run.not_before > home.clock.time() + 60.0
             rentals = home.store.rentals(run=run_id) if home.store else []
@@ -202,7 +206,9 @@ class Life(Steps):
         for job in machine.jobs.values():
             if job.stop_reason != "lease" or job.stop_at is None:
                 continue
-            lease = machine.lease.seconds if machine.lease is not None else 0.0
+            # the lease of now may be a later and longer one
+            told = machine.lease.seconds if machine.lease is not None else 0.0
+            lease = min(told, home.run(contract.label.split("-")[2]).plan.lease_s)
             begin = job.stop_at - lease
             cut = home.was_apart(begin, job.stop_at)
             if cut < LEAST_DEAD * lease and not self._hosts_fail():
