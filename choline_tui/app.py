@@ -95,6 +95,8 @@ class CholineApp(Doors):
         self._where = where
         self._connect = connect
         self._feed: Source | None = None
+        self._starting = False
+        """the engine is being started: that it does not run yet is no news"""
         super().__init__(os.environ if environ is None else environ, looks, clock)
 
     def looks_changed(self) -> None:
@@ -200,7 +202,7 @@ class CholineApp(Doors):
             releasing=money.releasing,
             credit=known.credit,
             market=known.market.state,
-            engine=known.engine.state,
+            engine="unknown" if self._starting and known.engine.state == "down" else known.engine.state,
         )
 
     # ------------------------------------------------------------------------------ what may be done
@@ -266,11 +268,16 @@ class CholineApp(Doors):
     @work(exclusive=True, group="engine", exit_on_error=False)
     async def action_start_engine(self, quietly: bool = False) -> None:
         """Start the process that acts, if none runs. ``quietly``: nothing is said when it does."""
+        self._starting = True
         try:
             await self.choline.engine_status()
         except CholineError as error:
+            self._starting = False
             self.fail(error, "starting the engine")
         else:
             if not quietly:
                 self.say("the engine runs")
             self.look_again()
+        finally:
+            self._starting = False
+            self.tell_top_line()

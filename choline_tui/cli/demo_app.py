@@ -30,6 +30,12 @@ With an API key of Vast.ai the same screens show the real market:
   choline key check         what the key may do
   choline                   the app"""
 
+FILTERS = {
+    "one-4090": "gpu_name=RTX_4090 num_gpus=1",
+    "big-memory": "gpu_ram>=40 num_gpus=1 reliability>0.98",
+}
+"""saved filters that are there from the start"""
+
 Live = tuple[str, dict[str, object]]
 LIVE: tuple[Live, ...] = (
     ("long", {"command": "python3 train.py 1800", "note": "half an hour; look at its log"}),
@@ -74,8 +80,14 @@ class DemoApp(CholineApp):
             self.environ["VAST_URL"] = await starting
 
     def _history(self) -> None:
+        from choline_tui.config.filters import save_filter
+        from choline_tui.config.paths import Paths
+        from choline_tui.model.filters import Filter
         from choline_tui.services.sample import sample_history
 
+        home = Paths(self.root / "home", self.environ)
+        for name, query in FILTERS.items():
+            save_filter(home, name, Filter(query=query))
         sample_history(self.environ, self.project, self.clock.time())
 
     async def connected(self) -> None:

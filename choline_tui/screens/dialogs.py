@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
@@ -12,6 +12,10 @@ from choline_tui.kernel.text import plain
 from choline_tui.screens.base import Modal
 
 __all__ = ["Confirm", "ConfirmScreen"]
+
+
+MOST = 1000
+"""characters of a line that are shown"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,15 @@ class ConfirmScreen(Modal[bool]):
         border: round $warning;
     }
     ConfirmScreen.-danger > Vertical { border: round $error; }
+    ConfirmScreen VerticalScroll { height: auto; max-height: 55vh; }
     ConfirmScreen Static { height: auto; }
     ConfirmScreen Horizontal { height: auto; margin-top: 1; align-horizontal: right; }
     ConfirmScreen Button { margin-left: 2; min-width: 12; }
     """
     BINDINGS = [  # noqa: RUF012
         Binding("n", "answer(False)", "Cancel", show=False),
+        Binding("up,k", "scroll(-1)", "Up", show=False),
+        Binding("down,j", "scroll(1)", "Down", show=False),
         Binding("left,right,h,l", "other", "Other button", show=False),
     ]
 
@@ -50,15 +57,18 @@ class ConfirmScreen(Modal[bool]):
     def compose(self) -> ComposeResult:
         ask = self.question
         glyph = "!" if ask.danger else "?"
-        parts = [Content.styled(f"{glyph} {plain(ask.title)}", "bold"), Content("")]
-        parts += [Content(plain(line)) for line in ask.lines]
+        parts = [Content.styled(f"{glyph} {plain(ask.title)[:MOST]}", "bold"), Content("")]
+        parts += [Content(plain(line)[:MOST]) for line in ask.lines]
         if ask.cost:
-            parts += [Content(""), Content.styled(plain(ask.cost), "bold $text-warning")]
+            parts += [Content(""), Content.styled(plain(ask.cost)[:MOST], "bold $text-warning")]
         with Vertical():
-            yield Static(Content("\n").join(parts), id="question")
+            with VerticalScroll(can_focus=False):
+                yield Static(Content("\n").join(parts), id="question")
             with Horizontal():
                 yield Button(Content("Cancel"), id="cancel")
-                yield Button(Content(plain(ask.verb)), id="yes", variant="error" if ask.danger else "warning")
+                yield Button(
+                    Content(plain(ask.verb)[:30]), id="yes", variant="error" if ask.danger else "warning"
+                )
 
     def on_mount(self) -> None:
         self.query_one("#cancel", Button).focus()
@@ -71,6 +81,9 @@ class ConfirmScreen(Modal[bool]):
 
     def action_other(self) -> None:
         self.focus_next("Button")
+
+    def action_scroll(self, by: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
 
     def action_dismiss_modal(self) -> None:
         self.dismiss(False)

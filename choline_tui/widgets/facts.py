@@ -85,6 +85,7 @@ class Facts(ScrollView, can_focus=True, inherit_bindings=False):
         self._wraps: dict[tuple[str, int], list[str]] = {}
         self._styles: dict[str, Style] = {}
         self._follow = follow
+        self._at_end = True
         self._empty = empty
 
     @property
@@ -110,7 +111,6 @@ class Facts(ScrollView, can_focus=True, inherit_bindings=False):
         if width <= 0:
             self._width = 0  # not shown now: arranged when it is
             return
-        at_end = self.scroll_offset.y >= self.max_scroll_y
         ascii = uses_ascii(self)
         self._width = width
         leads = [cell_len(inert(f.lead)) for f in self._facts if f.lead]
@@ -133,10 +133,18 @@ class Facts(ScrollView, can_focus=True, inherit_bindings=False):
         self._wraps = wraps
         self._rows = rows
         self.virtual_size = Size(0, len(rows))
-        if self._follow and at_end:
+        self._keep_to_end()
+        self.refresh()
+
+    def _keep_to_end(self) -> None:
+        if self._follow and self._at_end:
             # forced: the scrollbar that allows it comes with the next layout
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
-        self.refresh()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        # not asked where it matters: a pane that became lower is not at its end, and nobody scrolled it
+        self._at_end = round(new_value) >= self.max_scroll_y
 
     def _on_resize(self, event: object) -> None:
         self._fit()
@@ -148,6 +156,8 @@ class Facts(ScrollView, can_focus=True, inherit_bindings=False):
     def _fit(self) -> None:
         if self.scrollable_content_region.width != self._width:
             self._arrange()
+        else:
+            self._keep_to_end()
 
     # ---- drawing
     def notify_style_update(self) -> None:

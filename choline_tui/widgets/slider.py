@@ -54,8 +54,8 @@ class PercentSlider(Widget, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "change(-1)", "Less", show=False, id="slider.less"),
-        Binding("right,l", "change(1)", "More", show=False, id="slider.more"),
+        Binding("left,h", "change(-1)", "Less", id="slider.less"),
+        Binding("right,l", "change(1)", "More", id="slider.more"),
         Binding("shift+left,H", "big(-1)", "Much less", show=False, id="slider.much_less"),
         Binding("shift+right,L", "big(1)", "Much more", show=False, id="slider.much_more"),
         Binding("home", "least", "Least", show=False, id="slider.least"),

@@ -7,6 +7,7 @@ import pytest
 from choline_tui.kernel.errors import MarketDown, UsageError
 from choline_tui.screens.base import MainScreen
 from choline_tui.screens.dialogs import Confirm, ConfirmScreen
+from choline_tui.services.feed import EngineState
 from choline_tui.widgets.top_line import TopLine
 from tests.ui.bare import BareApp
 
@@ -96,3 +97,14 @@ async def test_read_only_is_refused_in_the_engine_too(tmp_path: Path) -> None:
     finally:
         await line.close()
         await server.close()
+
+
+async def test_an_engine_that_is_being_started_is_not_called_down() -> None:
+    app = BareApp(engine=EngineState("down", "it does not run"))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.pause()
+        assert "engine down" in top(app)
+        app._starting = True
+        app.tell_top_line()
+        await pilot.pause()
+        assert "engine down" not in top(app)

@@ -75,6 +75,7 @@ class ExportScreen(Window[int]):
     DEFAULT_CSS = """
     ExportScreen > #window { max-width: 120; max-height: 32; }
     ExportScreen #export-premium { height: 1; }
+    ExportScreen #export-premium-word { width: 9; color: $muted; }
     ExportScreen #export-says { height: auto; max-height: 6; margin: 1 0; }
     ExportScreen VerticalScroll { background: $background; padding: 0 1; height: 1fr; }
     ExportScreen #export-text { height: auto; }
@@ -90,7 +91,7 @@ class ExportScreen(Window[int]):
         Binding("shift+tab", "form(-1)", "Form before", show=False, priority=True, id="export.form_before"),
         Binding("y", "copy", "Copy", id="export.copy"),
         Binding("w", "file", "File", id="export.file"),
-        Binding("s", "save", "Save as a filter", id="export.save"),
+        Binding("s", "save", "Save", id="export.save"),
     ]
 
     def __init__(
@@ -112,6 +113,7 @@ class ExportScreen(Window[int]):
         yield Choices("like", [word for word, _ in LIKENESSES], "liken", "123", id="export-like")
         yield Choices("k filter", ["kept", "dropped"], "keep_it", "", id="export-keep")
         with Horizontal(id="export-premium"):
+            yield Static("premium", id="export-premium-word", markup=False)
             yield PercentSlider(self.premium, label=self._label, label_width=30, id="export-slider")
         yield Static("", id="export-says", markup=False)
         yield Choices("as", [word for _, word, _ in FORMS], "form_at", "", id="export-form")

@@ -6,10 +6,10 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from choline_tui.actions import bindings
-from choline_tui.kernel.errors import CholineError
+from choline_tui.kernel.errors import CholineError, EngineError
 from choline_tui.screens.offers.actions import ACTIONS
 from choline_tui.screens.offers.columns import columns
 from choline_tui.screens.offers.detail import DetailPane, DetailScreen, details
@@ -49,6 +49,7 @@ class OffersScreen(OfferVerbs):
     OffersScreen #offers-left { height: 1fr; width: 1fr; }
     OffersScreen Table { height: 1fr; }
     OffersScreen #premium-line { height: 1; width: 1fr; padding: 0 1; background: $panel; }
+    OffersScreen #premium-word { width: 8; color: $muted; }
     OffersScreen DetailPane { display: none; }
     OffersScreen.-wide DetailPane { display: block; }
     OffersScreen StatePanel { height: 1fr; }
@@ -86,7 +87,8 @@ class OffersScreen(OfferVerbs):
                 )  # fmt: skip
                 yield StatePanel(LOADING, id="offers-state")
                 with Horizontal(id="premium-line"):
-                    yield PercentSlider(PREMIUM, label=self._premium_label, label_width=46, id="premium")
+                    yield Static("premium", id="premium-word", markup=False)
+                    yield PercentSlider(PREMIUM, label=self._premium_label, label_width=42, id="premium")
             yield DetailPane(id="details-pane")
 
     def on_mount(self) -> None:
@@ -312,7 +314,7 @@ class OffersScreen(OfferVerbs):
     def _premium_label(self, value: int) -> str:
         cap = cap_over(self.chosen(), value) if self.is_mounted else None
         if cap is None:
-            return "premium over the offer's price"
+            return "over the offer's price"
         under = number_under(self._prices, cap)
         plus = "" if self.market.complete else "+"
         dot = glyph("separator", self.choline_app.ascii)
@@ -403,10 +405,11 @@ class OffersScreen(OfferVerbs):
         market = self.market
         if market.rows:
             return None
+        if self._no_key and not isinstance(market.trouble, EngineError):
+            # whatever else is the matter, and however long it is tried: this comes first
+            return NO_KEY
         if market.trouble is not None:
             return state_for(market.trouble)
-        if self._no_key and not market.looking:
-            return NO_KEY
         if not self._began:
             return LOADING.but(title="Looking at the market")
         if market.looking:

@@ -19,6 +19,7 @@ from choline_tui.screens.offers.market import Market, Needs, age, cap_over, numb
 from choline_tui.screens.offers.needs import NeedsScreen, read_needs
 from choline_tui.screens.offers.save_view import SaveScreen, as_csv, write_new
 from choline_tui.screens.states import StatePanel
+from choline_tui.services.feed import MarketState
 from choline_tui.widgets.slider import PercentSlider
 from tests.ui.conftest import screen_text
 from tests.ui.fake import HOSTILE, NOW, FakeCholine, market_rows, offer, offer_step
@@ -465,3 +466,12 @@ def test_a_file_is_never_written_over(tmp_path: Path) -> None:
     assert write_new(tmp_path / "a.csv", "1").name == "a.csv"
     assert write_new(tmp_path / "a.csv", "2").name == "a-2.csv"
     assert (tmp_path / "a.csv").read_text() == "1"
+
+
+async def test_without_a_key_that_is_said_however_long_the_market_is_looked_for(opened: Open) -> None:
+    never = asyncio.Event()
+    no_key = MarketState("no-key", "https://console.vast.ai")
+    async with opened(fake=FakeCholine(steps=[never]), wait=False, market=no_key) as pilot:
+        assert screen_of(pilot).market.looking
+        await until(pilot, lambda: "No API key" in screen_text(pilot.app))
+        assert "f9" in screen_text(pilot.app)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from choline_tui.actions import action
 from choline_tui.kernel.errors import EngineError, MarketDown
 from choline_tui.model.code import CodeState
 from choline_tui.model.run import Attempt, AttemptState, Event, Outcome, RentalState, RunState, Seen
@@ -341,6 +342,17 @@ async def test_parts_by_keys_mouse_palette_and_jump() -> None:
         assert page.part == "log"
         assert page.facts("timeline").display
         assert page.facts("machines").region.height > 10
+
+
+async def test_a_command_of_the_palette_goes_to_each_part() -> None:
+    fake = RunsFake(views=[RunView(run(), [attempt()], [rental()])])
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        page = await opened(app, pilot)
+        for one in ("run.timeline", "run.machines", "run.results", "run.about", "run.log"):
+            await page.run_action(action(one).does)
+            await pilot.pause()
+            assert page.part == one.partition(".")[2]
 
 
 async def test_hostile_text_changes_nothing_but_itself() -> None:

@@ -105,3 +105,25 @@ async def test_what_came_while_it_was_hidden_is_there_when_it_is_shown() -> None
         facts.display = True
         await pilot.pause()
         assert "second" in screen_text(app)
+
+
+async def test_it_stays_at_its_end_when_it_has_less_room_for_a_while() -> None:
+    app = Host(follow=True)
+    async with app.run_test(size=(40, 10)) as pilot:
+        facts = app.query_one(Facts)
+        facts.show([Fact("one", f"line {n}") for n in range(30)])
+        await pilot.pause()
+        assert "line 29" in screen_text(app)
+        facts.styles.height = 7
+        await pilot.pause()
+        assert "line 29" in screen_text(app)
+        facts.show([Fact("one", f"line {n}") for n in range(31)])
+        facts.styles.height = 9
+        await pilot.pause()
+        assert "line 30" in screen_text(app)
+        facts.focus()
+        await pilot.press("home")
+        facts.show([Fact("one", f"line {n}") for n in range(32)])
+        facts.styles.height = 6
+        await pilot.pause()
+        assert "line 0" in screen_text(app), "where a person has gone it stays"
