@@ -65,6 +65,31 @@ def test_no_429_shuts_the_listing_for_a_day(tmp_path: Path) -> None:
     live(tmp_path, story)
 
 
+def test_a_429_to_the_rent_call_is_no_proof_that_nothing_was_rented(tmp_path: Path) -> None:
+    """Seed 1826: whoever answered 429 had passed the request on. The run was stopped, its rental written
+    off as never made, and the contract billed with nobody looking."""
+
+    async def story(world: World) -> None:
+        left = [1]
+
+        async def refuse(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+            if is_rent(request) and left[0]:
+                left[0] = 0
+                return httpx.Response(429, text="API requests too frequent")
+            return response
+
+        world.market.after.append(refuse)
+        run = world.start()
+        await world.until(lambda: left == [0])
+        world.stop(run)
+        ended = await world.ended(run, within=3600)
+        assert ended.outcome in (Outcome.CANCELLED, Outcome.STOPPED)
+        await world.quiet(within=900)
+        assert len(world.sim.contracts.history) == 1 and not world.sim.contracts.alive()
+
+    live(tmp_path, story)
+
+
 def test_a_listing_in_between_that_shows_a_contract_ends_the_row(tmp_path: Path) -> None:
     """Two empty listings made a booting machine gone; between them somebody else's look had shown it."""
 
