@@ -85,5 +85,13 @@ def _commit() -> str:
         done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "choline_tui", "tests/proof", "tests/support")
+    changed = git(
+        "status",
+        "--porcelain",
+        "--",
+        "choline_tui",
+        "tests/proof",
+        "tests/support",
+        ":!tests/proof/ranges.tsv",
+    )
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
