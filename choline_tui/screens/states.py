@@ -66,7 +66,7 @@ NO_KEY = State(
     (
         SIMULATOR,
         Step("f2", "give the key in the settings (vast.key)", "app.settings"),
-        Step("", "or: export VAST_API_KEY=...  (the official client's key file is found too)"),
+        Step("", "or: export VAST_API_KEY=..., or the official client's key file"),
     ),
     "accent",
 )  # fmt: skip

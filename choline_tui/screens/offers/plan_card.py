@@ -67,7 +67,9 @@ def card_rows(card: "PlanCard", needs: Needs, billing: float) -> list[Row]:
     rows.insert(at, _credit(card, needs, billing))
     if offer is not None:
         found = cost(offer, needs.hours, needs.gb_up, needs.gb_down, plan.disk_gb, bid=card.bid)
-        total = f"${found.total:.2f}" if found.total is not None else f"at least ${found.known:.2f}"
+        # what is not told apart is in the price all the same
+        least = max(found.known, (card.price or 0.0) * needs.hours)
+        total = f"${found.total:.2f}" if found.total is not None else f"at least ${least:.2f}"
         text = f"{total} for {needs.hours:g} h, {needs.gb_down:g} GB in, {needs.gb_up:g} GB home"
         rows.insert(at, ("cost", text, "strong"))
     if plan.type == "interruptible":
