@@ -11,7 +11,7 @@ from typing import IO
 
 from choline_tui.codestate import lfs
 from choline_tui.codestate.freeze import cannot_keep, describe, link_out
-from choline_tui.codestate.frozen import write_manifest
+from choline_tui.codestate.frozen import line_of, write_manifest
 from choline_tui.codestate.listing import IGNORE_FILE
 from choline_tui.codestate.objects import SMALL, Objects
 from choline_tui.codestate.patterns import Patterns
@@ -81,12 +81,20 @@ def capture_commit(
         taker.take_all(listed, patterns)
         store.settle()
         taker.files.sort(key=lambda file: file.path)
-        digest = write_manifest(into, taker.files)
+        digest = write_manifest(into, map(line_of, taker.files))
     except OSError as error:
         raise cannot_keep(store, error) from None
     if not taker.files:
         raise ProjectError(f"commit {shown} has no file in {top}", hint="Was the project elsewhere then?")
-    return describe(_position(top, rev, commit), taker.files, digest, into, store, [], taker.links_out)
+    return describe(
+        _position(top, rev, commit),
+        [(f.path, f.size) for f in taker.files],
+        digest,
+        into,
+        store,
+        [],
+        taker.links_out,
+    )
 
 
 def _position(top: str, rev: str, commit: str) -> Position:

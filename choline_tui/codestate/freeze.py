@@ -3,15 +3,18 @@
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from choline_tui.codestate import lfs
-from choline_tui.codestate.frozen import write_manifest
-from choline_tui.codestate.listing import IGNORE_FILE, find_files
+from choline_tui.codestate.frozen import line_of, write_manifest
+from choline_tui.codestate.listing import IGNORE_FILE, Listing, find_files
+from choline_tui.codestate.memory import Known, Memory, mark_of, settled
 from choline_tui.codestate.objects import Objects
 from choline_tui.codestate.patterns import Patterns, read_patterns
-from choline_tui.codestate.repository import Position, position
+from choline_tui.codestate.repository import Position, in_repository, position
 from choline_tui.kernel.errors import ProjectError, StoreError
 from choline_tui.model.code import CodeFile, CodeState
 
@@ -51,35 +54,55 @@ def capture(
     except OSError as error:
         raise ProjectError(f"cannot read {os.path.join(top, IGNORE_FILE)}: {error.strerror}") from None
     patterns = Patterns([*ignored, *exclude])
-    where = position(top, patterns)
-    listing = find_files(top, patterns, git=where is not None)
-    if not listing.used_git:
-        where = None
+    where, listing = _look(top, patterns)
     store = Objects(os.path.abspath(objects if objects is not None else into / "objects"))
-    freezer = _Freezer(os.fsencode(top), store, listing.used_git)
+    memory = Memory(store.directory, top, store.sign())
+    freezer = _Freezer(os.fsencode(top), store, listing.used_git, memory.read())
     try:
-        for path, seen in listing.files:
-            freezer.take(path, seen)
+        freezer.take_all(listing.files)
         store.settle()
-        digest = write_manifest(into, freezer.files)
+        digest = write_manifest(into, freezer.lines)
+        if freezer.learned or len(freezer.keep) < len(freezer.known):
+            # the sign of before: what was taken away meanwhile must not count as kept
+            memory.sign = memory.sign or store.sign()
+            memory.write(freezer.keep)
     except OSError as error:
         raise cannot_keep(store, error) from None
     return describe(
-        where or Position(), freezer.files, digest, into, store, listing.warnings, freezer.links_out
+        where or Position(), freezer.sizes, digest, into, store, listing.warnings, freezer.links_out
     )
+
+
+def _look(top: str, patterns: Patterns) -> tuple[Position | None, Listing]:
+    """Where it stands, and which files it has: asked at the same time, for most of it is git's work."""
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(position, top, patterns)
+        listing, trouble = None, None
+        if in_repository(top):
+            try:
+                listing = find_files(top, patterns, git=True)
+            except ProjectError as error:
+                trouble = error
+        where = asked.result()
+    if where is None:
+        return None, find_files(top, patterns, git=False)
+    if listing is None:
+        raise trouble or ProjectError(f"{top} changes while it is looked at", hint="Try it again.")
+    return (where if listing.used_git else None), listing
 
 
 def describe(
     where: Position,
-    files: list[CodeFile],
+    sizes: list[tuple[bytes, int]],
     digest: str,
     into: Path,
     store: Objects,
     warnings: list[str],
     links_out: list[str],
 ) -> CodeState:
-    """The summary of a frozen copy whose manifest lies in ``into``, with what a person should know of it."""
-    total = sum(file.size for file in files)
+    """The summary of a frozen copy whose manifest lies in ``into``, with what a person should know of it.
+    ``sizes``: path and bytes of every file."""
+    total = sum(size for _, size in sizes)
     return CodeState(
         commit=where.commit,
         message=where.message,
@@ -88,11 +111,11 @@ def describe(
         dirty_count=where.dirty_count,
         changed_lines=where.changed_lines,
         digest=digest,
-        file_count=len(files),
+        file_count=len(sizes),
         total_bytes=total,
         frozen_dir=os.path.abspath(into),
         objects_dir=store.directory,
-        warnings=tuple(_few(warnings) + _few(links_out) + _few(_big(files)) + _much(total)),
+        warnings=tuple(_few(warnings) + _few(links_out) + _few(_big(sizes)) + _much(total)),
     )
 
 
@@ -130,10 +153,33 @@ def _reading(path: bytes) -> Iterator[None]:
 
 
 class _Freezer:
-    def __init__(self, top: bytes, store: Objects, git: bool) -> None:
-        self.top, self.store, self.git = top, store, git
-        self.files: list[CodeFile] = []
+    """``known``: files that need not be read again while they are the same; ``keep``: those of the next
+    time."""
+
+    def __init__(self, top: bytes, store: Objects, git: bool, known: dict[bytes, Known]) -> None:
+        self.top, self.store, self.git, self.known = top, store, git, known
+        self.lines: list[bytes] = []
+        self.sizes: list[tuple[bytes, int]] = []
         self.links_out: list[str] = []
+        self.keep: dict[bytes, Known] = {}
+        self.learned = 0
+        self._now = time.time_ns()
+
+    def take_all(self, files: list[tuple[bytes, os.stat_result]]) -> None:
+        for path, seen in files:
+            known = self.known.get(path)
+            if known is not None and known[0] == mark_of(seen):
+                self.keep[path] = known
+                self.lines.append(known[1])
+                self.sizes.append((path, known[2]))
+            else:
+                self.take(path, seen)
+
+    def _add(self, file: CodeFile) -> bytes:
+        line = line_of(file)
+        self.lines.append(line)
+        self.sizes.append((file.path, file.size))
+        return line
 
     def take(self, path: bytes, seen: os.stat_result) -> None:
         for _ in range(_TRIES):
@@ -157,7 +203,7 @@ class _Freezer:
         if out := link_out(path, target):
             self.links_out.append(out)
             return
-        self.files.append(CodeFile.model_construct(path=path, size=0, mode=0o777, digest="", link=target))
+        self._add(CodeFile.model_construct(path=path, size=0, mode=0o777, digest="", link=target))
 
     def _file(self, path: bytes) -> bool:
         """Copy one file; False when it was not the same before and after."""
@@ -183,11 +229,15 @@ class _Freezer:
             os.close(handle)
         if size != after.st_size or _mark(before) != _mark(after):
             return False
-        self.files.append(
+        line = self._add(
             CodeFile.model_construct(
                 path=path, size=size, mode=0o755 if executable else 0o644, digest=digest, link=None
             )
         )
+        mark = mark_of(after)
+        if settled(mark, self._now):
+            self.keep[path] = (mark, line, size)
+            self.learned += 1
         return True
 
 
@@ -201,11 +251,11 @@ def _few(texts: list[str]) -> list[str]:
     return [*texts[:_NAMED], f"... and {len(texts) - _NAMED} more like that"]
 
 
-def _big(files: list[CodeFile]) -> list[str]:
+def _big(sizes: list[tuple[bytes, int]]) -> list[str]:
     return [
-        f"{os.fsdecode(file.path)!r} is big ({file.size / 1e6:,.0f} MB); 'send' suits data better"
-        for file in files
-        if file.size > BIG_FILE
+        f"{os.fsdecode(path)!r} is big ({size / 1e6:,.0f} MB); 'send' suits data better"
+        for path, size in sizes
+        if size > BIG_FILE
     ]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,14 +15,20 @@ from choline_tui.codestate.objects import Objects
 from choline_tui.kernel.errors import StoreError
 from choline_tui.model.code import CodeFile, CodeManifest, CodeState
 
-__all__ = ["MANIFEST", "build", "manifest", "materialise", "sweep", "write_manifest"]
+__all__ = ["MANIFEST", "build", "line_of", "manifest", "materialise", "sweep", "write_manifest"]
 
 MANIFEST = "manifest.json"
 
 
-def write_manifest(into: Path, files: Sequence[CodeFile]) -> str:
-    """Replace the manifest in ``into`` at once; its SHA-256. ``OSError`` when it cannot be written."""
-    raw = CodeManifest.model_construct(version=1, files=tuple(files)).model_dump_json().encode()
+def line_of(file: CodeFile) -> bytes:
+    """A file as the manifest has it."""
+    return file.model_dump_json().encode()
+
+
+def write_manifest(into: Path, lines: Iterable[bytes]) -> str:
+    """Replace the manifest in ``into`` at once, by the files' lines; its SHA-256. ``OSError`` when it cannot
+    be written."""
+    raw = b'{"version":1,"files":[' + b",".join(lines) + b"]}"
     into.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = into / f".{MANIFEST}.{secrets.token_hex(8)}"  # another thread may be writing one as well
     try:
@@ -129,7 +135,7 @@ def sweep(objects: Path, keep: Iterable[CodeState], *, older_than: float) -> int
         for file in manifest(state).files
         if file.link is None
     }
-    freed = 0
+    freed, doubted = 0, False
     for folder, _, names in os.walk(objects):
         for name in names:
             path = os.path.join(folder, name)
@@ -138,6 +144,9 @@ def sweep(objects: Path, keep: Iterable[CodeState], *, older_than: float) -> int
             with contextlib.suppress(FileNotFoundError):
                 seen = os.lstat(path)
                 if seen.st_ctime < older_than:
+                    if not doubted:
+                        store.doubt()
+                        doubted = True
                     os.unlink(path)
                     freed += seen.st_size
     return freed

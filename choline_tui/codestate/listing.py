@@ -75,10 +75,12 @@ def _by_git(top: bytes, prefix: bytes, patterns: Patterns, listing: Listing) -> 
     always: dict[bytes, bool] = {}
     for name in list_files(os.fsdecode(os.path.join(top, prefix) if prefix else top)):
         path = prefix + name
-        if patterns.leaves_out_within(path, known) or _ALWAYS.leaves_out_within(path, always):
+        if patterns.leaves_out_within(path, known) or (
+            b".git" in path and _ALWAYS.leaves_out_within(path, always)
+        ):
             continue
         try:
-            seen = os.lstat(os.path.join(top, path))
+            seen = os.lstat(top + b"/" + path)
         except (FileNotFoundError, NotADirectoryError):
             continue  # deleted, and git not told yet
         if not stat.S_ISDIR(seen.st_mode):

@@ -29,6 +29,32 @@ class Objects:
     def path(self, digest: str, executable: bool) -> str:
         return os.path.join(self.directory, digest[:2], digest[2:] + (".x" if executable else ""))
 
+    def sign(self) -> str:
+        """The same as long as nothing was taken away from this store; '' when there is none yet."""
+        try:
+            with open(self._token, "rb") as file:
+                word = file.read(100).hex()
+        except FileNotFoundError:
+            word = "-"
+        except OSError:
+            return ""
+        try:
+            return f"{os.stat(self.directory).st_ino} {word}"
+        except OSError:
+            return ""
+
+    def doubt(self) -> None:
+        """What was seen to be kept here before may not be any more. ``OSError`` when it cannot be noted."""
+        os.makedirs(os.path.dirname(self._token), mode=0o700, exist_ok=True)
+        temporary = f"{self._token}.{os.getpid()}-{id(self):x}"
+        with open(temporary, "wb") as file:
+            file.write(os.urandom(16))
+        os.replace(temporary, self._token)
+
+    @property
+    def _token(self) -> str:
+        return os.path.join(f"{self.directory}-seen", "token")
+
     def put(self, source: int, executable: bool, size: int, mtime_ns: int) -> tuple[str, int]:
         """Keep what the open file ``source`` holds, about ``size`` bytes; its SHA-256 (hexadecimal) and
         true size in bytes."""
@@ -139,14 +165,20 @@ class Objects:
         try:
             handle = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
+            self._doubt()
             return False
         try:
             good = os.fstat(handle).st_size == size and _digest(handle) == (digest, size)
         finally:
             os.close(handle)
         if not good:
+            self._doubt()
             _forget(path)
         return good
+
+    def _doubt(self) -> None:
+        with contextlib.suppress(OSError):
+            self.doubt()
 
 
 def _digest(handle: int) -> tuple[str, int]:

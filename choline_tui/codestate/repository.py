@@ -12,6 +12,7 @@ __all__ = [
     "UNSET",
     "Position",
     "asked",
+    "in_repository",
     "list_files",
     "one_line",
     "position",
@@ -83,7 +84,7 @@ def one_line(raw: bytes, limit: int = 200) -> str:
     return "".join(c if c.isprintable() else " " for c in text[:limit])
 
 
-def _in_repository(directory: str) -> bool:
+def in_repository(directory: str) -> bool:
     here = os.path.abspath(directory)
     while True:
         if os.path.lexists(os.path.join(here, ".git")):
@@ -97,7 +98,7 @@ def _in_repository(directory: str) -> bool:
 def position(directory: str, patterns: Patterns) -> Position | None:
     """Commit, branch, remote and what differs from the commit, of the repository around ``directory``;
     None without one. What ``patterns`` leave out does not count as a difference."""
-    if not _in_repository(directory):
+    if not in_repository(directory):
         return None
     status, out, complaint = run_git(directory, "rev-parse", "--is-inside-work-tree", "--show-prefix")
     if status:
@@ -212,4 +213,8 @@ def list_files(directory: str) -> list[bytes]:
     """Tracked files, and untracked ones that are not ignored, below ``directory``; relative, unsorted. A
     name may be gone from the disk, or be a directory (a submodule, or a repository inside this one)."""
     out = asked(directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    return list({name.rstrip(b"/") for name in out.split(b"\0") if name})
+    names = dict.fromkeys(out.split(b"\0"))  # a file in conflict is named three times
+    names.pop(b"", None)
+    if b"/\0" in out:
+        names = dict.fromkeys(name.rstrip(b"/") for name in names)
+    return list(names)

@@ -1,14 +1,15 @@
 """Every benchmark and one table: ``python -m tests.bench [--quick] [--json] [NAME...]``.
 
-Names: decode, startup, offers, first_line, transfer, app_start, feed, table, log, runs; each is a command of
-its own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now; what counts is the
-ratio to the peer, which ran in the same minute on the same parts.
+Names: decode, startup, offers, first_line, transfer, app_start, feed, table, log, runs, code_state; each is
+a command of its own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now; what
+counts is the ratio to the peer, which ran in the same minute on the same parts.
 """
 
 import sys
 
 from tests.bench import (
     bench_app_start,
+    bench_code_state,
     bench_decode,
     bench_feed,
     bench_first_line,
@@ -32,6 +33,7 @@ ALL: dict[str, Measure] = {
     "table": bench_table.measure,
     "log": bench_log.measure,
     "runs": bench_runs.measure,
+    "code_state": bench_code_state.measure,
 }
 
 
