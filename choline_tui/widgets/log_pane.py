@@ -570,8 +570,9 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _text(self, line: str, number: int) -> Text:
         text = Text(end="")
+        colours = not self.app.no_color
         for piece, look in pieces(line):
-            text.append(piece, style_of(look))
+            text.append(piece, style_of(look, colours))
         if self._pattern is not None:
             style = self._style("current" if number == self._current else "found")
             for match in self._pattern.finditer(text.plain):

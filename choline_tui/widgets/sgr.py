@@ -151,9 +151,10 @@ def pieces(line: str) -> list[tuple[str, Look]]:
 
 
 @lru_cache(maxsize=1024)
-def style_of(look: Look) -> Style:
+def style_of(look: Look, colours: bool = True) -> Style:
+    """``colours``: False where none are wanted (``NO_COLOR``): greys made of them may not be seen."""
     front, back = look.front, look.back
-    if front == back:
+    if front == back or not colours:
         front = back = -1
     return Style(
         color=_rich(front),

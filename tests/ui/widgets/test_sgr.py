@@ -124,3 +124,12 @@ def test_a_line_without_end_stays_bounded() -> None:
     assert len(stream._raw) <= 17 * MAX_LINE and stream.partial.startswith("2999% ")
     assert [text_of(line) for line in stream.feed(b"\r\n")] == ["2999% " + "=" * 40]
     assert stream.finish() == []
+
+
+def test_without_colours_what_is_bold_stays_bold() -> None:
+    [(_, look)] = pieces("\x1b[1;31;44mred on blue\x1b[0m")
+    assert style_of(look).color is not None
+    bare = style_of(look, False)
+    assert bare.color is None
+    assert bare.bgcolor is None
+    assert bare.bold
