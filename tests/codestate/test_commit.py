@@ -1,6 +1,7 @@
 """A commit's code, read from git's own store, and how much a working tree differs from its commit."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -168,11 +169,11 @@ def test_lines_of_a_project_below_the_top_and_before_the_first_commit(tmp_path: 
     assert capture(project, tmp_path / "f").changed_lines == 3
 
 
-def test_lines_of_very_many_changed_files(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_tree_with_odd_names_is_whole_and_counted(repository: Path, tmp_path: Path) -> None:
     change(repository)
-    few = capture(repository, tmp_path / "f").changed_lines
-    monkeypatch.setattr("choline_tui.codestate.repository._NAMED", 0)
-    assert capture(repository, tmp_path / "f").changed_lines == few > 0
-    assert ODD in {f.path for f in manifest(capture(repository, tmp_path / "f")).files}
+    with open(os.path.join(os.fsencode(repository), ODD), "ab") as file:
+        file.write(b"more\n")
+    state = capture(repository, tmp_path / "f")
+    # train.py 3+1, fresh.py 2, old.txt 30 away, moved.txt 30 new, the link 1+1, the odd name 1
+    assert state.changed_lines == 4 + 2 + 60 + 2 + 1
+    assert tree(materialise(state, tmp_path / "tree")) == tree(repository)
