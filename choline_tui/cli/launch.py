@@ -142,7 +142,7 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         if find_project(project) is None:
             raise UsageError(
                 f"there is no choline.toml in {project} or above",
-                hint="Write one, or give a command: choline run --gpu 4090 -- python train.py",
+                hint="'choline init' writes one; or: choline run --gpu 4090 -- python train.py",
             )
     if args.bid is not None and args.type == "on-demand":
         raise UsageError("--bid is for --type interruptible", hint="Leave one of them out.")

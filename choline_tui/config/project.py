@@ -35,7 +35,7 @@ from choline_tui.config.toml import checked, leaves, read_toml
 from choline_tui.kernel.errors import ProjectError
 from choline_tui.model.filters import Filter
 
-__all__ = ["PROJECT_FILE", "Project", "Send", "find_project", "load_project"]
+__all__ = ["PROJECT_FILE", "Project", "Send", "find_project", "load_project", "read_project"]
 
 PROJECT_FILE = "choline.toml"
 
@@ -204,8 +204,15 @@ def load_project(directory: Path) -> Project:
     except FileNotFoundError:
         raise ProjectError(
             f"there is no {PROJECT_FILE} in {directory}",
-            hint="Give the command after '--' (choline run --gpu 4090 -- python train.py), or write one.",
+            hint="'choline init' writes one; or give the command: choline run --gpu 4090 -- python train.py",
         ) from None
+    return read_project(data, directory)
+
+
+def read_project(data: dict[str, Any], directory: Path) -> Project:
+    """A project from what its file holds. ``ProjectError``, with the key in ``details['key']``, as
+    ``load_project``."""
+    file = directory / PROJECT_FILE
     of_run = tuple(f"run.{name}" for name in leaves(RunSettings))
     project = checked(Project, data, str(file), ProjectError, known=of_run)
     top = {name for name in _OVERRIDES if getattr(project, name) is not None}

@@ -118,8 +118,11 @@ def checked(
             raise error(
                 f"{where}: there is no setting '{_short(key)}'",
                 hint=_other(model, first["loc"], key, known),
+                key=key,
             ) from None
-        raise error(f"{where}: {key}: {_complaint(dict(first))}", hint=_hint(model, first["loc"])) from None
+        raise error(
+            f"{where}: {key}: {_complaint(dict(first))}", hint=_hint(model, first["loc"]), key=key
+        ) from None
 
 
 def _dotted(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

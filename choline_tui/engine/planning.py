@@ -96,7 +96,7 @@ def draft(
     if not command:
         raise UsageError(
             "there is no command to run",
-            hint="Give it after '--' (choline run --gpu 4090 -- python train.py) or in choline.toml."
+            hint="Give it after '--' (choline run --gpu 4090 -- python train.py); see 'choline init'."
             if like is None
             else f"Give it after '--'. The command of then, with its code, is 'choline again {like.id}'.",
         )

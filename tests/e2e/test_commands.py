@@ -72,6 +72,9 @@ async def test_an_afternoon_with_choline(tmp_path: Path, home: Path) -> None:
         rows = (await choline.json("offers", "--gpu", "4090", "--limit", "3"))["rows"]
         assert 1 <= len(rows) <= 3 and all(r["gpu_name"] == "RTX 4090" for r in rows)
         assert "cap" in await choline("create", "--dry-run")
+        assert 'command = "python3 train.py 3"' in await choline("init", "--dry-run")
+        checked = await choline.json("check")
+        assert checked["good"] and checked["market"]["offers"] > 0 and checked["code"]["files"] == 2
         assert "-y" in await _stderr(choline, "create")  # no terminal to ask on: refused, exit 2
         assert not sim.contracts.history
         await choline("filters", "save", "cheap", "gpu_name=RTX_4090 num_gpus=2", "--disk", "40")

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "choline_tui"
 FLOORS = (
     ("kernel",),
     ("model",),
-    ("vast", "ssh", "codestate", "store", "config", "secrets", "notify"),
+    ("vast", "ssh", "codestate", "store", "config", "secrets", "notify", "survey"),
     ("provision",),
     ("places",),
     ("engine",),

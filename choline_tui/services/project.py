@@ -1,0 +1,260 @@
+"""Setting up a project: look first, propose an answer for every question, write ``choline.toml``.
+
+``choline init`` is these functions with flags and plain questions over them; ``project_check`` looks at what
+stands there. All of them block on the disk: a screen calls them in a thread.
+"""
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from choline_tui.config.home import load
+from choline_tui.config.paths import Paths
+from choline_tui.config.project import PROJECT_FILE
+from choline_tui.config.schema import shipped_schema
+from choline_tui.config.settings import RunSettings
+from choline_tui.config.write import edit_text, new_text, read_raw, write_project
+from choline_tui.kernel.errors import ProjectError, QueryError
+from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
+from choline_tui.model.image import cuda_of
+from choline_tui.model.query import parse_query
+from choline_tui.survey import Older, Survey, read_older, survey
+
+__all__ = [
+    "QUESTIONS",
+    "Answer",
+    "Look",
+    "look",
+    "propose",
+    "rendered",
+    "save",
+]
+
+GB = 1_000_000_000
+PACKAGES_GB = 20
+"""what an image's writable part and a set-up of torch take"""
+
+QUESTIONS: dict[str, str] = {
+    "command": "Command that trains",
+    "setup": "Set-up before it, in the shell",
+    "gpu": "Number and kind of GPUs",
+    "query": "More conditions over offers",
+    "max_price": "Most $/h, disk included",
+    "disk": "Disk in GB",
+    "image": "Container image",
+    "send": "Data to send beside the code",
+    "results": "Directories that are results",
+    "exclude": "Code that is not sent (patterns)",
+}
+"""asked in this order"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A proposal. ``value`` None: the key would not stand in the file; ``others``: what else was found."""
+
+    key: str
+    value: Any
+    where: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is. ``text`` and ``current``: the project's file, None when there is none yet."""
+
+    survey: Survey
+    older: Older
+    text: str | None
+    current: dict[str, Any] | None
+    settings: RunSettings
+
+
+def look(
+    directory: Path,
+    environ: Mapping[str, str],
+    *,
+    history: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Look:
+    """Look at a project; ``history``: the shells' histories too. Blocks for seconds at most.
+
+    Raises ProjectError when the directory, or a ``choline.toml`` in it, cannot be read; ConfigError.
+    """
+    if not directory.is_dir():
+        raise ProjectError(f"there is no directory {directory}", hint="Give one that is there.")
+    raw = read_raw(directory)
+    exclude = raw[1].get("exclude", []) if raw else []
+    patterns = [p for p in exclude if isinstance(p, str)] if isinstance(exclude, list) else []
+    found = survey(str(directory), environ, history=history, exclude=patterns, clock=clock)
+    settings = load(Paths(environ=environ), environ).settings.run
+    text, current = raw if raw else (None, None)
+    return Look(found, read_older(str(directory)), text, current, settings)
+
+
+def propose(seen: Look) -> list[Answer]:
+    """An answer for every question, and for keys that only an older file has. What stands in the project's
+    file comes first, then what an older generation left, then what was found."""
+    made = {answer.key: answer for answer in _found(seen)}
+    for taken in seen.older.taken:
+        value = _checked_older(taken.key, taken.value)
+        if value is not None:
+            before = made.get(taken.key)
+            others = (str(before.value),) if before is not None and before.value is not None else ()
+            if taken.key in ("send", "exclude") and before is not None:
+                value, others = list(dict.fromkeys([*before.value, *value])), ()
+                made[taken.key] = Answer(taken.key, value, f"{before.where}; {taken.where}")
+                continue
+            if taken.key == "disk" and before is not None and isinstance(before.value, int):
+                value = max(value, before.value)
+            made[taken.key] = Answer(taken.key, value, taken.where, others)
+    if seen.current is not None:
+        for key, value in seen.current.items():
+            if key in QUESTIONS:
+                others = (str(made[key].value),) if key in made and made[key].value is not None else ()
+                made[key] = Answer(key, value, PROJECT_FILE, others)
+    extra = [answer for key, answer in made.items() if key not in QUESTIONS]
+    return [made.get(key) or Answer(key, None, "") for key in QUESTIONS] + extra
+
+
+def _checked_older(key: str, value: Any) -> Any:
+    """None for what today's file would refuse."""
+    try:
+        if key == "gpu":
+            gpu_names_for(split_gpu_spec(value)[1])
+        elif key == "query":
+            parse_query(value)
+        elif key == "disk" and not 1 <= value <= 100_000:
+            return None
+    except QueryError:
+        return None
+    return value
+
+
+def _found(seen: Look) -> list[Answer]:
+    found = seen.survey
+    command, setup = _command(found), _setup(found)
+    answers = [command, setup, _gpu(found, str(command.value or "")), _query(seen)]
+    send = [d for d in found.data if d.sent < d.bytes]
+    gigabytes = (sum(d.bytes for d in send) + found.sent_bytes) / GB
+    disk = 10 * -(-(PACKAGES_GB + 2.5 * gigabytes) // 10) if gigabytes >= 0.5 else seen.settings.disk
+    if disk > seen.settings.disk:
+        answers.append(
+            Answer("disk", int(disk), f"{gigabytes:.1f} GB to send, packages and room for results")
+        )
+    if found.images:
+        answers.append(Answer("image", found.images[0].value, found.images[0].where))
+    if send:
+        where = ", ".join(f"{d.path} ({d.bytes / 1e6:.0f} MB, {d.why})" for d in send)
+        answers.append(Answer("send", [d.path for d in send], where))
+    results = [d for d in found.results if d.path != "results"]
+    if results:
+        where = ", ".join(f"{d.path} ({d.why})" for d in results)
+        answers.append(Answer("results", [d.path for d in results], where))
+    if found.secret_files:
+        where = "secrets that would go with the code"
+        answers.append(Answer("exclude", ["/" + _as_pattern(f.value) for f in found.secret_files], where))
+    return answers
+
+
+def _as_pattern(path: str) -> str:
+    return re.sub(r"([*?\[\\])", r"\\\1", path)
+
+
+def _command(found: Survey) -> Answer:
+    if not found.commands:
+        return Answer("command", None, "")
+    first = found.commands[0]
+    value, prefix = first.value, _PREFIX.get(_kind(found), "")
+    if prefix and value.split(" ")[0].rpartition("/")[2] in ("python", "python3", "torchrun", "accelerate"):
+        value = f"{prefix} {value}"
+    where = f"{first.where}: {first.note}" if first.note else first.where
+    return Answer("command", value, where, tuple(f.value for f in found.commands[1:6]))
+
+
+_PREFIX = {"uv": "uv run --frozen", "poetry": "poetry run", "pipenv": "pipenv run"}
+_INSTALL = {
+    "uv": "pip install uv && uv sync --frozen",
+    "poetry": "pip install poetry && poetry install --no-interaction",
+    "pyproject": "pip install -e .",
+}
+
+
+def _kind(found: Survey) -> str:
+    return found.dependencies[0].note if found.dependencies else ""
+
+
+def _setup(found: Survey) -> Answer:
+    """What installs the packages, and links from where the code looks for data to where it lies."""
+    steps, where = [], []
+    if found.dependencies:
+        first = found.dependencies[0]
+        if first.note == "requirements":
+            steps.append(f"pip install -r {shlex.quote(first.value)}")
+        elif first.note == "pipenv":
+            steps.append("pip install pipenv && pipenv " + ("sync" if "lock" in first.value else "install"))
+        elif first.note in _INSTALL:
+            steps.append(_INSTALL[first.note])
+        where += [first.where] if steps else []
+    for place in found.data:
+        # part of it in the code: a link cannot stand where a directory is
+        if place.sent == 0 and place.bytes:
+            parent, _, name = place.path.rpartition("/")
+            link = f'ln -sfn "$CHOLINE_DATA"/{shlex.quote(name)} {shlex.quote(place.path)}'
+            steps.append(f"mkdir -p {shlex.quote(parent)} && {link}" if parent else link)
+            where.append(f"a link to where {place.path} is sent to")
+    others = tuple(f.value for f in found.dependencies[1:4])
+    return Answer("setup", " && ".join(steps) or None, ", ".join(where), others if steps else ())
+
+
+def _gpu(found: Survey, command: str) -> Answer:
+    said = re.search(r"--(?:nproc[-_]per[-_]node|num[-_]processes|num[-_]gpus)[= ](\d{1,2})\b", command)
+    count = int(said[1]) if said and 1 <= int(said[1]) <= 64 else 1
+    for gpu in found.gpus:
+        try:
+            names = gpu_names_for(gpu.value)
+        except QueryError:
+            continue
+        return Answer("gpu", f"{max(count, len(found.gpus))}x{names[0]}", f"{gpu.where}: {gpu.value} is here")
+    where = "a common one; nothing found says which"
+    return Answer("gpu", f"{count}x4090", f"the command's {said[0].strip()}; {where}" if said else where)
+
+
+def _query(seen: Look) -> Answer:
+    """The driver that pinned packages need, where the image does not ask for it already."""
+    image = seen.survey.images[0].value if seen.survey.images else seen.settings.image
+    has = _version(cuda_of(image) or "0")
+    for each in seen.survey.cuda:
+        if each.where != "nvcc" and _version(each.value) > has:
+            return Answer("query", f"cuda_max_good>={each.value}", f"{each.where}: {each.note}")
+    return Answer("query", None, "")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def rendered(seen: Look, values: Mapping[str, Any], found: Mapping[str, str], *, schema: bool = True) -> str:
+    """The file as it would be written. ``values`` by key (dotted for a table's), None for a key that is not
+    to stand there; ``found``: where each comes from. An existing file is edited, all else in it stays."""
+    if seen.text is None:
+        return new_text({k: v for k, v in values.items() if v is not None}, found, schema=schema)
+    current = seen.current or {}
+    changed = {k: v for k, v in values.items() if _dug(current, k) != v}
+    return edit_text(seen.text, changed) if changed else seen.text
+
+
+def _dug(data: Mapping[str, Any], key: str) -> Any:
+    value: Any = data
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def save(directory: Path, text: str, *, schema: bool = True) -> Path:
+    """Write the file, and beside it the schema that it names; checked first. Raises ProjectError."""
+    return write_project(directory, text, schema=shipped_schema() if schema else "")
