@@ -194,6 +194,8 @@ class Life(Steps):
                 if sent > home.ration:
                     raise Broken("ration", f"{home.home} sent {sent} searches on day {day}, of {home.ration}")
         for home in self.homes:
+            if not home.up:
+                continue  # its store is closed; what a machine did is still to be seen when it is back
             for contract in home.mine():
                 self._lapsed(home, contract)
 
