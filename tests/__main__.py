@@ -1,6 +1,6 @@
 """Everything CI checks, in order: ``python -m tests [arguments for pytest]``.
 
-Style, format, types, tests (two processes); stops at the first that fails, with its exit code.
+Style, format, types, tests (three processes: much of a test is waiting for real programs); stops at the first that fails, with its exit code.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ def main(words: list[str]) -> int:
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "mypy"],
-        [python, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *words],
+        [python, "-m", "pytest", "-n", "3", "--dist", "loadgroup", *words],
     ]
     for step in steps:
         print("$", *step[2:], flush=True)

@@ -11,7 +11,7 @@ from tests.support.official import official_client
 
 ROWS = {
     "decode": 1, "startup": 1, "offers": 3, "first_line": 1, "transfer": 12, "table": 16, "log": 9,
-    "app_start": 1, "feed": 2, "runs": 7,
+    "app_start": 1, "feed": 2, "runs": 7, "code_state": 4,
 }  # fmt: skip
 NEEDS = {"first_line": ("sshd", "ssh", "rsync", "git"), "transfer": ("sshd", "ssh", "rsync")}
 
