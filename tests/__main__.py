@@ -1,6 +1,7 @@
 """Everything CI checks, in order: ``python -m tests [arguments for pytest]``.
 
-Style, format, types, tests (three processes: much of a test is waiting for real programs); stops at the first that fails, with its exit code.
+Style, format, types, tests; stops at the first that fails, with its exit code. The tests run in three
+processes, also on two cores: much of a test is waiting for real programs.
 """
 
 import subprocess
