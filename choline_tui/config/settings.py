@@ -19,6 +19,7 @@ __all__ = [
     "Settings",
     "UiSettings",
     "VastSettings",
+    "is_rehearsal",
 ]
 
 
@@ -45,6 +46,15 @@ def _nearby(host: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith((".local", ".localhost", ".internal"))
     return address.is_loopback or address.is_private
+
+
+def is_rehearsal(url: str) -> bool:
+    """Whether a market's address is this computer's own: nobody's real money."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # no address at all, or a name
+        return False
 
 
 def _key(value: Any) -> Any:
@@ -91,8 +101,7 @@ class VastSettings(BaseModel):
     @property
     def rehearsal(self) -> bool:
         """The market is one of this computer."""
-        host = urlsplit(self.url).hostname or ""
-        return host == "localhost" or host == "::1" or host.startswith("127.")
+        return is_rehearsal(self.url)
 
 
 class RunSettings(BaseModel):

@@ -54,8 +54,9 @@ class MarketState:
     @property
     def simulator(self) -> bool:
         """On this computer: nobody's real money."""
-        host = self.url.partition("://")[2].partition("/")[0].rpartition(":")[0] or self.url
-        return host in ("127.0.0.1", "localhost", "[::1]")
+        from choline_tui.config.settings import is_rehearsal
+
+        return is_rehearsal(self.url)
 
 
 @dataclass(frozen=True)

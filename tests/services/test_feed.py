@@ -12,7 +12,7 @@ from choline_tui.kernel.errors import BadKey, MarketDown
 from choline_tui.model.run import Event, Outcome, RentalState, RunState
 from choline_tui.services import feed as feed_module
 from choline_tui.services.choline import Choline, Closed, money_of
-from choline_tui.services.feed import Feed, Snapshot, day_start
+from choline_tui.services.feed import Feed, MarketState, Snapshot, day_start
 from choline_tui.store import Store
 from tests.cli.fakes import NOW, attempt, rental, run
 from tests.services.engine_double import ENVIRON, EngineDouble, result
@@ -212,3 +212,19 @@ def test_what_gone_rentals_cost_is_worked_out_once_and_rightly() -> None:
     assert closed["a"].today == 0.0 and closed["a"].spent == pytest.approx(1.44)
     again = gone.but(gone=4 * hour)  # a contract that came back, and went
     assert money_of([again], day, 0.0, closed).spent == pytest.approx(2.88)
+
+
+@pytest.mark.parametrize(
+    ("url", "rehearsal"),
+    [
+        ("http://127.0.0.1:8070", True),
+        ("http://localhost", True),
+        ("http://[::1]:8070/x", True),
+        ("https://console.vast.ai", False),
+        ("https://127.evil.example", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_a_market_on_this_computer_is_a_rehearsal(url: str, rehearsal: bool) -> None:
+    assert MarketState(url=url).simulator is rehearsal
