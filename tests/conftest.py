@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,17 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     return home
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what the SSH servers it had wrote: why one refused is in no other place."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            log = getattr(value, "root", None)
+            if isinstance(log, Path) and (log / "log").is_file():
+                report.sections.append((f"log of {name}", (log / "log").read_text(errors="replace")[-4000:]))
+    return report

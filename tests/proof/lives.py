@@ -249,7 +249,6 @@ def one(root: Path, seed: int, recipe: Recipe | None = None) -> Life:
     """Live one seed (or a shrunk one); raises Broken, with the life's events as a note, when a rule was
     broken, and whatever else went wrong."""
     recipe = draw(seed) if recipe is None else recipe
-    random.seed(recipe.seed)  # what the client draws between two tries
     loop = VirtualLoop()
     made: list[Life] = []
 
@@ -262,7 +261,12 @@ def one(root: Path, seed: int, recipe: Recipe | None = None) -> Life:
             error.add_note(f"seed {seed}\n{stories}")
             raise
 
-    run_virtual(main(), loop)
+    shared = random.getstate()
+    random.seed(recipe.seed)  # what the client draws between two tries
+    try:
+        run_virtual(main(), loop)
+    finally:
+        random.setstate(shared)
     return made[0]
 
 

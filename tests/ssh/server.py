@@ -4,7 +4,6 @@ import contextlib
 import os
 import shlex
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
@@ -35,7 +34,7 @@ class Sshd:
             f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {root}/host_key\n"
             f"AuthorizedKeysFile {root}/authorized\nStrictModes no\nUsePAM no\nPidFile none\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-            "MaxStartups 100\nMaxSessions 100\n"
+            "MaxStartups 100\nMaxSessions 100\nLogLevel VERBOSE\n"
             # a shell that sshd starts reads the start-up files of its HOME before any command; those of
             # whoever runs the tests have no place here (version managers in them take 100 ms and more)
             f'SetEnv "HOME={self.home}"\n' + (f"ForceCommand {wrapper}\n" if forced else "")
@@ -60,23 +59,23 @@ class Sshd:
     def start(self) -> "Sshd":
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        with (self.root / "log").open("ab") as log:
+        with (self.root / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 ["/usr/sbin/sshd", "-D", "-e", "-f", str(self.root / "config")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, what="sshd listening")
+        wait_until(self._listens, what="sshd listening")
         return self
 
-    def _answers(self) -> bool:
+    def _listens(self) -> bool:
+        """Its own word for it: whoever answers on its port may be somebody else."""
         assert self._process is not None
-        if self._process.poll() is not None:  # whoever answers on its port now is somebody else
-            raise AssertionError("sshd ended: " + (self.root / "log").read_text(errors="replace")[-500:])
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as s:
-            return s.recv(4) == b"SSH-"
-        return False
+        said = (self.root / "log").read_text(errors="replace")
+        if self._process.poll() is not None:
+            raise AssertionError("sshd ended: " + said[-500:])
+        return f"Server listening on 127.0.0.1 port {self.port}." in said
 
     def children(self) -> list[int]:
         """Process ids of everything below the listening sshd."""

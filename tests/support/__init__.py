@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import shutil
 import socket
 import time
@@ -54,14 +55,19 @@ def wait_until(condition: Callable[[], Any], *, within: float = 30.0, what: str 
         time.sleep(poll)
 
 
+_dice = random.SystemRandom()  # a test may seed the shared generator, and then every process draws the same
+
+
 def free_port() -> int:
     """A port nobody listens on, and that the system hands to nobody who asks for any port.
 
     One out of the system's own (ephemeral) range may belong to another test's server a moment later: a
-    server that is to have this port then cannot start, and whoever connects meets a stranger.
+    server that is to have this port then cannot start, and whoever connects meets a stranger. For the same
+    reason each of the test processes that run side by side draws from a range of its own.
     """
+    lane = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 15) % 16
     while True:
-        port = random.randint(10_240, 32_000)  # the ephemeral range starts at 32,768 on Linux
+        port = 10_240 + lane * 1_350 + _dice.randrange(1_350)  # the ephemeral range starts at 32,768 on Linux
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
             return port
