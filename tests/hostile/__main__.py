@@ -5,6 +5,7 @@
     python -m tests.hostile --examples 100000 [NAME ...]   so many inputs for each parser (of those named)
     python -m tests.hostile --coverage SECONDS             with atheris, where it is installed
     python -m tests.hostile million                        lists of a million files, measured
+    python -m tests.hostile flood                          a line of 1 GB, a minute of yes: by a real engine
 """
 
 import argparse
@@ -24,12 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.hostile", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("names", nargs="*", help="parsers (default: all), or 'million'")
+    parser.add_argument("names", nargs="*", help="parsers (default: all), 'million' or 'flood'")
     parser.add_argument("--examples", type=int, default=10_000)
     parser.add_argument("--coverage", type=int, default=0, metavar="SECONDS")
     args = parser.parse_args(argv)
     if args.names == ["million"]:
         return million()
+    if args.names == ["flood"]:
+        from tests.hostile.floods import flood
+
+        return flood()
     unknown = set(args.names) - {each.name for each in PARSERS}
     if unknown:
         parser.error(f"no parser is called {', '.join(sorted(unknown))}")
