@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 _OURS = ("CHOLINE_", "VAST_", "VASTAI_", "XDG_", "GIT_", "TEXTUAL")
-_NAMED = ("SSH_AUTH_SOCK", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "CONTAINER_ID", "CONTAINER_API_KEY")
+_NAMED = (
+    "NETRC",
+    "HF_TOKEN",
+    "WANDB_API_KEY",
+    "SSH_AUTH_SOCK",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "LINES",
+    "CONTAINER_ID",
+    "CONTAINER_API_KEY",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +44,8 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
         monkeypatch.setenv(f"GIT_{who}_NAME", "Test")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "test@example.invalid")
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    # nobody's keyring is asked, nor any session bus started for one
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
