@@ -96,13 +96,15 @@ def money_of(
     rate = spent = today = 0.0
     billing = unknown = releasing = 0
     for each in rentals:
-        if each.gone is not None and not each.may_bill:
-            known = closed.get(each.id)
-            if known is None or known.rental is not each or known.midnight != midnight:
+        known = closed.get(each.id)
+        if known is None or known.rental is not each or known.midnight != midnight:
+            known = None
+            if each.gone is not None and not each.may_bill:
                 known = Closed(each, midnight, each.cost_until(now), each.cost_since(midnight, now))
                 closed[each.id] = known
             spent += known.spent
             today += known.today
+        if known is not None:
             continue
         spent += each.cost_until(now)
         today += each.cost_since(midnight, now)

@@ -24,6 +24,8 @@ __all__ = ["EngineState", "Feed", "MarketState", "Snapshot", "Source"]
 
 POLL = 0.25
 """s between two looks at whether the store changed"""
+AFTER = 0.5
+"""s from a picture to the next look: an engine that is busy with many runs writes all the time"""
 KNOCK = 2.0
 """s between two tries to reach an engine that does not answer"""
 CREDIT_EVERY = 300.0
@@ -102,6 +104,8 @@ class Feed:
     _seq: int = 0
     _busy: frozenset[str] = frozenset()
     _views: "dict[str, RunView]" = field(default_factory=dict)
+    _order: list[str] = field(default_factory=list)
+    """ids of ``_views``, the newest first"""
     _docs: dict[tuple[str, str], _Known] = field(default_factory=dict)
     _closed: "dict[str, Closed]" = field(default_factory=dict)
     _line: "Connection | None" = None
@@ -153,7 +157,7 @@ class Feed:
                 generation += 1
                 last = self._picture(now, generation, trouble)
                 yield last
-            await self.clock.sleep(POLL)
+            await self.clock.sleep(AFTER if changed else POLL)
 
     def _moved(self, last: Snapshot, now: float, trouble: CholineError | None) -> bool:
         if (last.engine, last.market, last.credit) != (self._engine, self._market, self._credit):
@@ -165,7 +169,10 @@ class Feed:
     def _picture(self, now: float, generation: int, trouble: CholineError | None) -> Snapshot:
         from choline_tui.services.choline import money_of
 
-        everything = sorted(self._views.values(), key=lambda v: (-v.run.created, v.run.id))
+        if len(self._order) != len(self._views) or not self._views.keys() >= set(self._order):
+            ordered = sorted(self._views.values(), key=lambda v: (-v.run.created, v.run.id))
+            self._order = [view.run.id for view in ordered]
+        everything = [self._views[run] for run in self._order]
         # what bills is in sight, whoever put its run away (a contract that came back, say)
         runs = tuple(
             view

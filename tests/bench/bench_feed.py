@@ -31,7 +31,7 @@ def fill(store: Store) -> None:
         store.commit(
             run(name, created=NOW - n, **end),
             attempt(name),
-            rental(name, state=RentalState.UP if live else RentalState.GONE),
+            rental(name, state=RentalState.UP) if live else rental(name, state=RentalState.GONE, gone=NOW),
             event=Event(at=NOW, kind="run", run=name, text="made"),
         )
 
