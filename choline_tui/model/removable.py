@@ -27,7 +27,7 @@ def why_not_removed(
         held = billing.state is RentalState.HELD
         hint = f"'choline destroy {billing.id}' ends it." if held else "It goes when that is verified gone."
         return Reason(f"rental {billing.id} of run {run.id} is {billing.state}: it may bill", hint)
-    if not run.results_complete and not drop_results and any(a.submitted is not None for a in attempts):
+    if not run.results_complete and not drop_results and any(a.begun for a in attempts):
         return Reason(
             f"the results of run {run.id} never came home whole",
             "--drop-results removes it all the same; what did come home stays where it is.",

@@ -85,6 +85,15 @@ def test_tries_are_limited() -> None:
     assert action is not None and action.do is Do.FINISH and action.outcome is Outcome.ERROR
 
 
+def test_a_stop_of_a_command_that_may_have_run_is_no_cancel() -> None:
+    """It was sent, the answer was lost, and the machine went: nobody knows that it did not run."""
+    gone = attempt(state=AttemptState.ENDED, sent=NOW - 50, outcome=Outcome.ERROR)
+    action = run_action(run(want="stop"), [gone], [rental(state=RentalState.GONE)])
+    assert action is not None and action.do is Do.FINISH and action.outcome is Outcome.STOPPED
+    action = run_action(run(want="stop"), [gone.but(sent=None)], [rental(state=RentalState.GONE)])
+    assert action is not None and action.outcome is Outcome.CANCELLED
+
+
 def test_an_offer_that_was_gone_is_no_try() -> None:
     tried = [attempt(n=n, state=AttemptState.ENDED, outcome=Outcome.MISSED) for n in range(1, 9)]
     action = run_action(run(), tried, [])

@@ -195,6 +195,8 @@ async def test_putting_away() -> None:
     assert [v.run.id for v in some.prunable(101, NOW)] == ["def456"]
     assert some.why_not_removed(done) == ""
     assert "never came home" in some.why_not_removed(lost)
+    unsure = RunView(lost.run, [attempt("ghi789", sent=NOW - 400)], lost.rentals)  # its answer was lost
+    assert "never came home" in some.why_not_removed(unsure)
     assert some.why_not_removed(lost, drop_results=True) == ""
     assert "it may bill" in some.why_not_removed(held, drop_results=True)
     assert "still running" in some.why_not_removed(RunView(run(), [], []), drop_results=True)
