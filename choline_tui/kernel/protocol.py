@@ -71,6 +71,13 @@ def _exit_status(data: Dict[str, Any], key: str) -> Optional[int]:
     return None if value is None else int(value)
 
 
+def _names(data: Dict[str, Any], key: str) -> List[str]:
+    value = data.get(key, [])
+    if not isinstance(value, list) or len(value) > 100 or not all(isinstance(each, str) for each in value):
+        raise ValueError("%s is not a list of names" % key)
+    return [each[:200] for each in value]
+
+
 def _mapping(data: Any, what: str) -> Dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("%s is not an object" % what)
@@ -98,6 +105,9 @@ class JobSpec:
     tty: bool = False
     """the command runs on a terminal of its own, to which people may attach; one that does not know this
     field runs it without"""
+    secrets: List[str] = field(default_factory=list)
+    """names of variables that were handed over before (``kernel/handover.py``); without all of them the job
+    does not begin, and what they hold is masked in its logs"""
     protocol: int = PROTOCOL
 
     def to_wire(self) -> Dict[str, Any]:
@@ -120,6 +130,7 @@ class JobSpec:
             log_max_bytes=int(_number(d, "log_max_bytes", 256 << 20)),
             results_max_bytes=int(_number(d, "results_max_bytes")),
             tty=d.get("tty") is True,
+            secrets=_names(d, "secrets"),
             protocol=int(_number(d, "protocol", PROTOCOL)),
         )
         for name in (spec.id, spec.run):

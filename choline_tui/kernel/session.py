@@ -8,6 +8,7 @@ again: all of them are idempotent.
 from dataclasses import dataclass, field
 from typing import AsyncIterator, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
+from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import Frame, JobSpec, JobStatus, Lease, Probe, RemoteStatus
 
 __all__ = ["Address", "Item", "Progress", "RemoteSession", "Transfer"]
@@ -81,6 +82,11 @@ class RemoteSession(Protocol):
         self, run: str, items: Sequence[Item], on_progress: Optional[OnProgress] = None
     ) -> Transfer:
         """Send files. Resumable; an interrupted call leaves nothing that a later one does not mend."""
+        ...
+
+    async def secrets(self, job: str, given: Handover) -> Kept:
+        """Hand over the secrets of a job, before it is submitted: its ``secrets`` names them. They are gone
+        when the job ends. Values stand in no other call, and in no error."""
         ...
 
     async def submit(self, spec: JobSpec) -> JobStatus:

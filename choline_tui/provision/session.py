@@ -23,6 +23,7 @@ from choline_tui.kernel.errors import (
     TransferFailed,
     UsageError,
 )
+from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import ENDED, PROTOCOL, Frame, JobSpec, JobStatus, Lease, Probe, RemoteStatus
 from choline_tui.kernel.session import Address, Item, OnProgress, Progress, Transfer
 from choline_tui.kernel.text import plain
@@ -201,6 +202,23 @@ class SshSession:
         self._remote_status(await self._verb("lease", json.dumps(lease.to_wire()).encode()))
 
     # jobs
+
+    async def secrets(self, job: str, given: Handover) -> Kept:
+        """On stdin: nothing of it stands in a command line. ``ProtocolMismatch``: an older supervisor whose
+        jobs live cannot take any."""
+        _check_run(job)
+        try:
+            told = await self._verb(f"secrets {job}", json.dumps(given.to_wire()).encode())
+            return Kept.from_wire(told)
+        except ValueError as e:
+            raise RemoteError(f"The remote's answer to secrets makes no sense: {e}.") from None
+        except RemoteError as error:
+            if "invalid choice" not in error.message:
+                raise
+            raise ProtocolMismatch(
+                "The machine's supervisor is of an older choline, and takes no secrets.",
+                hint="Wait until its jobs have ended: it is renewed then.",
+            ) from None
 
     async def submit(self, spec: JobSpec) -> JobStatus:
         return self._job_status(await self._verb("submit", json.dumps(spec.to_wire()).encode()), spec.id)

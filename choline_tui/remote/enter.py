@@ -9,6 +9,7 @@ from choline_tui.kernel.errors import NotFound
 from choline_tui.remote.jobstore import JobStore
 from choline_tui.remote.machine import Machine
 from choline_tui.remote.paths import Paths
+from choline_tui.remote.vault import Vault
 
 __all__ = ["enter", "prepared"]
 
@@ -30,6 +31,7 @@ def prepared(
     env = machine.user_environment(os.environ)
     env.update(layout.environment(paths.home, spec.run, spec.attempt, spec.gpus))
     env.update(spec.env)
+    env.update(Vault(paths).read(job))  # while the job lives
     directory = paths.run(spec.run, "src")
     env["PWD"] = directory
     if text:

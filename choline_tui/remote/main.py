@@ -5,6 +5,7 @@
     ensure, status                prints RemoteStatus
     prepare RUN                   lease on stdin: folders, lease, supervisor; prints RemoteStatus
     lease                         lease on stdin; prints RemoteStatus
+    secrets JOB                   values by name on stdin, before its submit; prints Kept
     submit                        job on stdin; prints JobStatus
     stop JOB --grace S --reason R prints JobStatus
     stream JOB --setup N --run N  frames until the job has ended and its logs are out
@@ -27,12 +28,14 @@ import time
 from typing import Any, Dict, List, Optional
 
 from choline_tui.kernel.errors import CholineError, NotFound, ProtocolMismatch, RemoteError, UsageError
+from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.lease import age
 from choline_tui.kernel.protocol import PROTOCOL, JobSpec, Lease, RemoteStatus
 from choline_tui.remote.files import lock, read_json
 from choline_tui.remote.jobstore import JobStore
 from choline_tui.remote.machine import Machine
 from choline_tui.remote.paths import Paths
+from choline_tui.remote.vault import Vault
 
 __all__ = ["Remote", "main"]
 
@@ -168,6 +171,17 @@ class Remote:
         self.ensure()
         return (self.store.status(spec.id)).to_wire()  # type: ignore[union-attr]
 
+    def secrets(self, job: str, data: Any) -> Any:
+        try:
+            given = Handover.from_wire(data)
+        except ValueError as e:
+            raise UsageError(str(e)) from None
+        self.paths.make_system()
+        status = self.store.status(job)
+        if status is not None and status.state == "ended":
+            return Kept().to_wire()  # home asks again what it had no answer to: none are needed any more
+        return Vault(self.paths).put(job, given).to_wire()
+
     def lease(self, data: Any) -> None:
         try:
             lease = Lease.from_wire(data)
@@ -228,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("job")
     stream.add_argument("--setup", type=int, default=0)
     stream.add_argument("--run", type=int, default=0)
+    verbs.add_parser("secrets").add_argument("job")
     verbs.add_parser("_job").add_argument("job")
     attach = verbs.add_parser("attach")
     attach.add_argument("job")
@@ -286,6 +301,8 @@ def _do(remote: Remote, args: argparse.Namespace) -> int:
         sys.stdout.buffer.flush()
     elif verb == "submit":
         _print(remote.submit(_read_json()))
+    elif verb == "secrets":
+        _print(remote.secrets(_name(args.job), _read_json()))
     elif verb == "stop":
         _print(remote.stop(_name(args.job), args.grace, args.reason))
     else:

@@ -15,6 +15,7 @@ from typing import Dict, List, Optional
 
 from choline_tui.kernel import layout
 from choline_tui.kernel.jobs import shell_exit
+from choline_tui.kernel.mask import Masker
 from choline_tui.kernel.protocol import ENDED, RUNNING, SETUP, STOPPING, JobSpec, JobStatus
 from choline_tui.remote.files import write_atomic
 from choline_tui.remote.jobstore import JobStore
@@ -23,6 +24,7 @@ from choline_tui.remote.machine import Machine
 from choline_tui.remote.paths import Paths
 from choline_tui.remote.processes import adopt_orphans, children_of, signal_all
 from choline_tui.remote.terminal import SOCKET, Terminal
+from choline_tui.remote.vault import Vault
 
 __all__ = ["Shim"]
 
@@ -39,14 +41,23 @@ def _term(name: str) -> str:
 
 
 class _Log:
-    """A log with a cap: what does not fit, or cannot be written, is counted and dropped."""
+    """A log with a cap: what does not fit, or cannot be written, is counted and dropped. Secrets in it are
+    masked."""
 
-    def __init__(self, path: str, cap: int) -> None:
+    def __init__(self, path: str, cap: int, masker: Masker) -> None:
+        self._masker = masker
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._room = max(0, cap - os.fstat(self._fd).st_size) if cap > 0 else 1 << 62
         self.dropped = 0
 
     def write(self, data: bytes) -> None:
+        self._keep(self._masker.feed(data))
+
+    def finish(self) -> None:
+        """What was held because it might have been the beginning of a secret."""
+        self._keep(self._masker.flush())
+
+    def _keep(self, data: bytes) -> None:
         view = data[: self._room]
         self.dropped += len(data) - len(view)
         while view:
@@ -59,6 +70,7 @@ class _Log:
             view = view[done:]
 
     def close(self) -> None:
+        self.finish()
         os.close(self._fd)
 
 
@@ -69,6 +81,8 @@ class Shim:
         self._paths = paths
         self._machine = machine
         self._store = store
+        self._vault = Vault(paths)
+        self._secrets: Dict[str, str] = {}
         self._mono = time.monotonic
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
@@ -110,10 +124,15 @@ class Shim:
         if self._store.stop_request(spec.id) is not None:
             self._end(self._stop_reason(), message="stopped before it was started")
             return
+        self._secrets = self._vault.read(spec.id) if spec.secrets else {}
+        if not set(spec.secrets) <= set(self._secrets):
+            self._end("lost", message="its secrets are gone: the machine restarted before it began")
+            return
         self._paths.make_run(spec.run)
         env = self._machine.user_environment(os.environ)
         env.update(layout.environment(self._paths.home, spec.run, spec.attempt, spec.gpus))
         env.update(spec.env)
+        env.update(self._secrets)
         env["PWD"] = self._paths.run(spec.run, "src")
         self._status.started = self._machine.wall()
         self._begin = self._mono()
@@ -143,6 +162,7 @@ class Shim:
 
     def _end(self, reason: str, message: str = "") -> None:
         self._close_logs()
+        self._vault.remove(self._spec.id)
         self._status.state = ENDED
         self._status.reason = reason
         self._status.ended = self._machine.wall()
@@ -176,6 +196,7 @@ class Shim:
         if self._terminal is not None:
             self._terminal.finish()
             self._terminal = None
+            self._logs[-1].finish()
         for pipe, log in self._pumps.items():
             os.close(pipe)
             log.close()
@@ -233,7 +254,8 @@ class Shim:
         What a setup leaves running (a database, say) goes on, its output too; what the command itself
         leaves is ended with it.
         """
-        log = _Log(self._paths.job(self._spec.id, source + ".log"), self._spec.log_max_bytes)
+        masker = Masker(self._secrets.values())
+        log = _Log(self._paths.job(self._spec.id, source + ".log"), self._spec.log_max_bytes, masker)
         self._logs.append(log)
         arguments = self._arguments(source, command)
         if source == "run" and self._spec.tty:

@@ -21,6 +21,7 @@ from choline_tui.remote.jobstore import JobStore
 from choline_tui.remote.machine import Machine
 from choline_tui.remote.paths import Paths
 from choline_tui.remote.processes import signal_all
+from choline_tui.remote.vault import Vault
 
 __all__ = ["Supervisor"]
 
@@ -31,6 +32,7 @@ BEAT_S = 5.0
 IDLE_S = 900.0
 """On a machine of one's own a supervisor with nothing to do ends; the next contact starts one."""
 STOP_GRACE_S = 30.0
+SWEEP_S = 600.0
 RETRIES_S = (5.0, 10.0, 20.0, 40.0, 60.0)
 
 Ask = Callable[[str, Mapping[str, str]], Tuple[bool, str]]
@@ -53,6 +55,7 @@ class Supervisor:
         self._paths = paths
         self._machine = machine
         self._store = store
+        self._vault = Vault(paths)
         self._version = version
         self._spawn = spawn or self._start_shim
         self._ask = ask
@@ -65,6 +68,7 @@ class Supervisor:
         self._asked = 0
         self._ask_at = 0.0
         self._said = ""
+        self._sweep_at = 0.0
         self._quit = False
         self._live = 0
 
@@ -161,8 +165,13 @@ class Supervisor:
                 self._over.add(job)
                 self._last_end = max(self._last_end or 0.0, status.ended or self._machine.wall())
                 self._forget_stop(job)
+                self._vault.remove(job)
                 self._log("job %s ended: %s %s" % (job, status.reason, status.exit_code))
-        self._live = live(statuses.values()) + len(self._store.waiting())
+        waiting = self._store.waiting()
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_S
+            self._vault.sweep([*statuses, *self._over, *waiting])
+        self._live = live(statuses.values()) + len(waiting)
         self._obey(now)
 
     def _mend(self, job: str, status: JobStatus) -> Optional[JobStatus]:

@@ -8,7 +8,9 @@ from choline_tui.kernel.session import RemoteSession
 
 __all__ = ["CALLS", "Between", "WatchedSession"]
 
-CALLS = frozenset({"probe", "prepare", "send", "submit", "status", "stop", "renew", "fetch", "evidence"})
+CALLS = frozenset(
+    {"probe", "prepare", "send", "secrets", "submit", "status", "stop", "renew", "fetch", "evidence"}
+)
 
 Between = Callable[[str, bool, int], Awaitable[None]]
 """called with the call's name, whether it was done, and the contract; it may raise instead"""

@@ -91,6 +91,17 @@ class Remote:
         assert done.returncode == 0, done.stdout + done.stderr
         return [frames.decode(line) for line in done.stdout.splitlines(keepends=True)]
 
+    def enter(self, job: str, text: str) -> bytes:
+        """What a command inside of the job prints."""
+        done = subprocess.run(
+            self.argv("enter", job, "--", text), capture_output=True, env=self.env, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def kill_shim(self, job: str) -> None:
+        os.kill(int((self.system / "jobs" / job / "claim").read_text()), signal.SIGKILL)
+
     def supervisor(self) -> int:
         path = self.system / "supervisor.json"
         return int(json.loads(path.read_text())["pid"]) if path.exists() else 0

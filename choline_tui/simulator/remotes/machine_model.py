@@ -71,6 +71,8 @@ class Machine:
     bytes_out: int = 0
     bytes_in: int = 0
     jobs: dict[str, ModelledJob] = field(default_factory=dict)
+    secrets: dict[str, dict[str, str]] = field(default_factory=dict)
+    """by job, as handed over: in the machine's memory"""
     sent: list[Sent] = field(default_factory=list)
     lease: Lease | None = None
     lease_at: float = 0.0
@@ -120,6 +122,7 @@ class Machine:
     def stop(self) -> None:
         now = self.now()
         self.running = self.supervisor = False
+        self.secrets.clear()
         self.cut()
         for job in self.jobs.values():
             job.lose(now)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import RemoteError, SshDropped, TransferFailed
+from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import (
     ENDED,
     SOURCES,
@@ -99,10 +100,17 @@ class ModelledSession:
         machine.sent += fresh
         return Transfer(size, files, self._clock.monotonic() - began, "modelled")
 
+    async def secrets(self, job: str, given: Handover) -> Kept:
+        machine = await self._request()
+        machine.secrets[job] = dict(given.values)
+        return Kept()
+
     async def submit(self, spec: JobSpec) -> JobStatus:
         machine = await self._request()
         if not machine.supervisor:
             raise RemoteError("no supervisor runs on the machine")
+        if spec.id not in machine.jobs and not set(spec.secrets) <= set(machine.secrets.get(spec.id, ())):
+            raise RemoteError("the job's secrets were not handed over")
         if machine.full and spec.id not in machine.jobs:
             raise RemoteError("the supervisor cannot write the job: No space left on device")
         return machine.job_status(machine.submit(JobSpec.from_wire(spec.to_wire())))
