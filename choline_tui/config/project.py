@@ -11,6 +11,8 @@
     send = ["../corpus", {path = "/data/imagenet", into = "imagenet"}]
     results = ["checkpoints"]
     tty = true                        # a terminal of its own: choline attach RUN
+    secrets = ["WANDB_API_KEY"]       # names; the values are looked up when a run starts
+
 
     [env]
     SEED = "7"
@@ -34,6 +36,7 @@ from choline_tui.config.settings import RunSettings
 from choline_tui.config.toml import checked, leaves, read_toml
 from choline_tui.kernel.errors import ProjectError
 from choline_tui.model.filters import Filter
+from choline_tui.model.tokens import TOO_OPEN, token_kind
 
 __all__ = ["PROJECT_FILE", "Project", "Send", "find_project", "load_project", "read_project"]
 
@@ -87,6 +90,16 @@ def _env(value: dict[str, str]) -> dict[str, str]:
         if "\0" in value[name]:
             raise ValueError(f"the value of {name[:60]} holds a zero byte")
     return value
+
+
+def _secrets(value: list[str]) -> list[str]:
+    for name in value:
+        if not _ENV_NAME.fullmatch(name):
+            # never the text: it may be the secret itself
+            raise ValueError('needs names of variables, such as ["WANDB_API_KEY"]; values stand elsewhere')
+        if name.startswith("CHOLINE_"):
+            raise ValueError(f"{name[:60]} is set by choline itself")
+    return list(dict.fromkeys(value))
 
 
 class Send(BaseModel):
@@ -143,6 +156,12 @@ class Project(BaseModel):
     )
     env: Annotated[dict[str, str], AfterValidator(_env)] = Field(
         default_factory=dict, max_length=1000, description="variables of the command; never a secret"
+    )
+    secrets: Annotated[list[str], AfterValidator(_secrets)] = Field(
+        default_factory=list,
+        max_length=100,
+        description="names of variables whose values are secret: looked up when a run starts, in the "
+        "environment, .env, .netrc and the system keyring; kept in no file of choline's",
     )
     run: dict[str, Any] = Field(default_factory=dict, description="settings of [run], over the home file")
     filter: Filter | None = Field(
@@ -213,9 +232,15 @@ def read_project(data: dict[str, Any], directory: Path) -> Project:
     """A project from what its file holds. ``ProjectError``, with the key in ``details['key']``, as
     ``load_project``."""
     file = directory / PROJECT_FILE
+    _no_secrets_in(data, str(file))
     of_run = tuple(f"run.{name}" for name in leaves(RunSettings))
     project = checked(Project, data, str(file), ProjectError, known=of_run)
     top = {name for name in _OVERRIDES if getattr(project, name) is not None}
+    both = sorted(set(project.secrets) & set(project.env))
+    if both:
+        raise ProjectError(
+            f"{file}: {both[0]} stands in [env] and in secrets; keep one of them", key="secrets"
+        )
     if project.cap is not None:
         if project.max_price is not None:
             raise ProjectError(f"{file}: cap and max_price are the same; keep one of them")
@@ -228,6 +253,25 @@ def read_project(data: dict[str, Any], directory: Path) -> Project:
     project = _with_filter(project)
     project._directory = directory
     return project
+
+
+def _no_secrets_in(data: Any, file: str, key: str = "", name: str = "") -> None:
+    """ProjectError for a value that looks like a secret; it is not repeated."""
+    if isinstance(data, dict):
+        for each, value in data.items():
+            _no_secrets_in(value, file, f"{key}.{each}" if key else str(each), str(each))
+    elif isinstance(data, list):
+        for at, value in enumerate(data):
+            _no_secrets_in(value, file, f"{key}[{at}]", name)
+    elif isinstance(data, str):
+        kind = token_kind(data, name if key.startswith("env.") else "")
+        if kind:
+            own = name if key.startswith("env.") and _ENV_NAME.fullmatch(name) else "NAME"
+            raise ProjectError(
+                f"{file}: {key}: this looks like {kind}, and a project's file is no place for one",
+                hint=f"{TOO_OPEN.format(name=own)}. If the file was ever committed, have the key revoked.",
+                key=key,
+            )
 
 
 def _with_filter(project: Project) -> Project:

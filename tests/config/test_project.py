@@ -114,3 +114,38 @@ def test_no_project_here_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match=r"no choline\.toml") as caught:
         load_project(tmp_path)
     assert "choline run" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('env = {HF_TOKEN = "hf_%s"}' % ("aB3" * 11), "env.HF_TOKEN"),
+        ('env = {WANDB_API_KEY = "%s"}' % ("0123456789" * 4), "env.WANDB_API_KEY"),
+        ('command = "WANDB_API_KEY=%s python train.py"' % ("0123456789" * 4), "command"),
+        ('send = [{path = "https://u:ghp_%s@github.com/a"}]' % ("a1" * 18), "send[0].path"),
+        ('secrets = ["hf_%s"]' % ("aB3" * 11), "secrets[0]"),
+    ],
+)
+def test_a_value_that_looks_like_a_secret_is_refused_and_not_repeated(
+    text: str, key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "choline.toml").write_text(text + "\n")
+    with pytest.raises(ProjectError) as caught:
+        load_project(tmp_path)
+    assert caught.value.details["key"] == key and "secrets = [" in caught.value.hint
+    told = f"{caught.value.message} {caught.value.hint}"
+    assert "aB3aB3" not in told and "0123456789" not in told and "a1a1a1" not in told
+
+
+def test_secrets_are_names(tmp_path: Path) -> None:
+    (tmp_path / "choline.toml").write_text('secrets = ["HF_TOKEN", "WANDB_API_KEY", "HF_TOKEN"]\n')
+    assert load_project(tmp_path).secrets == ["HF_TOKEN", "WANDB_API_KEY"]
+    for text, words in (
+        ('secrets = ["my secret text"]', "names of variables"),
+        ('secrets = ["CHOLINE_RUN"]', "set by choline"),
+        ('secrets = ["A"]\n[env]\nA = "1"', "keep one of them"),
+    ):
+        (tmp_path / "choline.toml").write_text(text + "\n")
+        with pytest.raises(ProjectError, match=words) as caught:
+            load_project(tmp_path)
+        assert "my secret" not in caught.value.message
