@@ -92,6 +92,11 @@ class Paths:
         return self.data_dir / "objects"
 
     @property
+    def hashes(self) -> Path:
+        """Hashes of data that was sent, by path, size and times (SQLite)."""
+        return self.cache_dir / "hashes.db"
+
+    @property
     def engine_lock(self) -> Path:
         return self.state_dir / "engine.lock"
 

@@ -1,6 +1,7 @@
 """Search and rent, one run at a time: the intent is on disk before the request, which is made once."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -37,6 +38,11 @@ HOPELESS = (NoCredit, SpendLimit, BadKey, MissingScope, BadRequest, UsageError)
 
 
 async def acquire(ctx: Context, run_id: str) -> None:
+    if (waiting := ctx.store.run(run_id)).plan.send:
+        with contextlib.suppress(CholineError, OSError):
+            # data is read once, and that may take long: nobody else's renting waits for it. What is wrong
+            # with it is said below, when it is looked at again
+            await ctx.items(waiting)
     async with ctx.renting:
         run = ctx.store.run(run_id)
         if run.want != "run" or any(a.live for a in ctx.store.attempts(run_id)):

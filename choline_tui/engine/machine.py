@@ -3,12 +3,13 @@
 import asyncio
 import shlex
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from choline_tui.engine.context import Context
+from choline_tui.engine.progress import reporter
 from choline_tui.kernel.errors import (
     CholineError,
     HostKeyChanged,
@@ -22,7 +23,7 @@ from choline_tui.kernel.errors import (
     TransferFailed,
 )
 from choline_tui.kernel.protocol import ENDED, JOB_STATES, JobSpec, JobStatus, Lease, Probe
-from choline_tui.kernel.session import Item, Progress, RemoteSession, Transfer
+from choline_tui.kernel.session import Item, RemoteSession, Transfer
 from choline_tui.model.choose import gpu_matches
 from choline_tui.model.run import Attempt, AttemptState, Plan, Rental, RentalState, Run, RunState
 
@@ -34,6 +35,8 @@ A_MOMENT = 60.0
 """s for which something may fail before the run itself says so"""
 CUT_OFF = (SshRefused, SshTimeout, SshDropped, SshDenied)
 """nothing can be known of a machine"""
+CHANGES = 3
+"""times that data is sent anew because it changed meanwhile"""
 WELL: dict[str, Any] = {"failures": 0, "failing_since": None, "unreachable_since": None}
 
 
@@ -100,6 +103,9 @@ def _failed(ctx: Context, run_id: str, n: int, error: CholineError, wait: float 
     attempt = ctx.store.attempt(run_id, n)
     if not attempt.live:
         return
+    if error.details.get("hopeless") and not attempt.begun:
+        words = " ".join(filter(None, (error.message, error.hint)))[:500]
+        ctx.ledger.run(run_id, words, hopeless=words, reason=words)
     if wait is None:
         wait = min(60.0, 1.5 * 1.6 ** min(attempt.failures, 20))
     since = attempt.failing_since if attempt.failing_since is not None else now
@@ -258,10 +264,23 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
 
 
 async def _send(ctx: Context, session: RemoteSession, run: Run, n: int) -> None:
-    moved = await session.send(run.id, await _what_to_send(ctx, run), _reporter(ctx, run.id, "sending"))
+    for round_ in range(1, CHANGES + 1):
+        items = await _what_to_send(ctx, run)
+        try:
+            moved = await session.send(run.id, items, reporter(ctx, run.id, "sending"))
+            break
+        except TransferFailed as error:
+            changed, need = error.details.get("changed"), error.details.get("need", 0)
+            if changed and round_ < CHANGES:
+                continue
+            # no other machine would fare better
+            error.details["hopeless"] = bool(changed) or need > run.plan.disk_gb * 1e9
+            raise
     files = "1 file" if moved.files == 1 else f"{moved.files:,} files"
     text = f"sent {files}, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
-    ctx.ledger.attempt(run.id, n, text, sent=ctx.clock.time())
+    if moved.skipped:
+        text += f"; left out: {'; '.join(moved.skipped[:3])}"
+    ctx.ledger.attempt(run.id, n, text[:500], sent=ctx.clock.time())
 
 
 async def _knows(session: RemoteSession, attempt: Attempt) -> bool:
@@ -304,22 +323,6 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
         results_max_bytes=run.plan.results_max_bytes,
         tty=run.plan.tty,
     )
-
-
-def _reporter(ctx: Context, run_id: str, what: str) -> Callable[[Progress], None]:
-    def report(progress: Progress) -> None:
-        ctx.hub.publish(
-            "progress",
-            run_id,
-            what=what,
-            bytes_done=progress.bytes_done,
-            bytes_total=progress.bytes_total,
-            files_done=progress.files_done,
-            files_total=progress.files_total,
-            seconds_left=progress.seconds_left,
-        )
-
-    return report
 
 
 async def follow(ctx: Context, rental_id: str, n: int) -> None:
@@ -382,7 +385,7 @@ async def bring(ctx: Context, session: RemoteSession, run: Run, *, final: bool) 
             str(into),
             final=final,
             max_bytes=run.plan.results_max_bytes,
-            on_progress=_reporter(ctx, run.id, "results"),
+            on_progress=reporter(ctx, run.id, "results"),
         )
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from choline_tui.engine.ledger import Ledger
 from choline_tui.engine.names import Names
 from choline_tui.engine.offers import OfferBook
 from choline_tui.engine.planning import new_id
+from choline_tui.engine.progress import reporter
 from choline_tui.engine.server import Server
 from choline_tui.kernel.clock import SystemClock
 from choline_tui.kernel.errors import CholineError, ConfigError, RemoteError
@@ -157,7 +159,14 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
         book = OfferBook(place, store, clock, ration=settings.search.daily, reserve=settings.search.reserve)
 
         async def items(run: Run) -> list[Item]:
-            return await asyncio.to_thread(items_of, run, paths.run_dir(run.id))
+            stop = threading.Event()
+            report = reporter(ctx, run.id, "reading")
+            try:
+                return await asyncio.to_thread(
+                    items_of, run, paths.run_dir(run.id), paths.hashes, on_progress=report, stop=stop
+                )
+            finally:
+                stop.set()
 
         ctx = Context(
             store=store,

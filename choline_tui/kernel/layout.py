@@ -16,6 +16,7 @@
         lease.json      written by home; its age is the file's mtime, on the remote's own clock
         spool/          jobs in: <job>.json, by atomic rename
         stop/           stop requests in: <job>.json, by atomic rename
+        data/<key>/     data by content, shared by the runs that use it: tree/, whole, lock, runs/, part/
         jobs/<job>/     spec.json, status.json, setup.log, run.log; tty: where its terminal is attached to
         guard/          deadline, env (0600: CONTAINER_ID, CONTAINER_API_KEY, VAST_URL), environ (the
                         container's variables), safe (may be destroyed), expired, guard.log, pid
@@ -24,6 +25,7 @@ A job's id is ``<run>-<attempt>``. Paths are relative to the remote user's home.
 """
 
 __all__ = [
+    "DATA",
     "GUARD",
     "JOBS",
     "LAUNCHER",
@@ -33,6 +35,7 @@ __all__ = [
     "STOP",
     "SUPERVISOR",
     "SYSTEM",
+    "data_tree",
     "environment",
     "job_dir",
     "run_dir",
@@ -46,11 +49,17 @@ SUPERVISOR = SYSTEM + "/supervisor.pyz"
 SPOOL = SYSTEM + "/spool"
 STOP = SYSTEM + "/stop"
 JOBS = SYSTEM + "/jobs"
+DATA = SYSTEM + "/data"
 LAUNCHER = SYSTEM + "/run"
 LEASE = SYSTEM + "/lease.json"
 GUARD = SYSTEM + "/guard"
 
 PARTS = ("src", "data", "keep", "results")
+
+
+def data_tree(key: str) -> str:
+    """Where the content of that key lies, or arrives."""
+    return DATA + "/" + key + "/tree"
 
 
 def run_dir(run: str) -> str:

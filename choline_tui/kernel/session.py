@@ -8,6 +8,7 @@ again: all of them are idempotent.
 from dataclasses import dataclass, field
 from typing import AsyncIterator, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
+from choline_tui.kernel.content import Content
 from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import Frame, JobSpec, JobStatus, Lease, Probe, RemoteStatus
 
@@ -36,6 +37,8 @@ class Progress:
     files_done: int
     files_total: int
     seconds_left: Optional[float] = None
+    what: str = ""
+    """what is done with the bytes, where it is not what the call says (checking, fetching)"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class Item:
     into: str = ""
     mirror: bool = False
     """delete what is there and was not sent"""
+    content: Optional[Tuple[Content, ...]] = None
+    """data by content: sent once to a remote, under its key, and shared by the runs there"""
+    links: str = "keep"
+    """of ``content``: "out": links that lead out of ``base`` are sent as what they point to; "all": every
+    link is"""
+    left_out: Tuple[str, ...] = ()
+    """what lies there and is not sent, and why; for ``Transfer.skipped``"""
 
 
 @dataclass

@@ -181,6 +181,8 @@ def _without_attempt(
         )
     if any(r.state in (RentalState.INTENDED, RentalState.UNKNOWN) for r in rentals):
         return Action(Do.WAIT, lane, why="waiting until the rent call is settled")
+    if run.hopeless:
+        return Action(Do.FINISH, lane, why=run.hopeless, outcome=Outcome.ERROR)
     spent = [a for a in attempts if a.outcome is Outcome.ERROR]
     if len(spent) >= run.plan.tries:
         why = f"{len(spent)} tries failed; the last: {spent[-1].reason}"
@@ -318,6 +320,8 @@ def _reasons_to_release(
         return
     if run.want == "stop" and (run.drop_results or not produced):
         yield run.stop_reason or "stopped", False
+    if run.hopeless and not produced:
+        yield run.hopeless, False
     if not produced and rental.stopped_since is not None and now - rental.stopped_since >= STOPPED_FOR:
         yield "the contract was stopped before it ran anything: the GPU is not available", True
     if rental.state is RentalState.BOOTING and not produced:

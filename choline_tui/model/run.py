@@ -148,6 +148,8 @@ class Run(Record):
     exit_code: int | None = None
     reason: str = ""
     """why it is in this state, for a person"""
+    hopeless: str = ""
+    """why no machine could do it: it ends, and no other is rented for it"""
     phase: str = ""
     """what the place says it is doing"""
     created: float

@@ -28,6 +28,7 @@ from choline_tui.kernel.protocol import ENDED, PROTOCOL, Frame, JobSpec, JobStat
 from choline_tui.kernel.session import Address, Item, OnProgress, Progress, Transfer
 from choline_tui.kernel.text import plain
 from choline_tui.provision import snippets, verify
+from choline_tui.provision.data import Sender, told_progress
 from choline_tui.provision.install import MARK, Program, program
 from choline_tui.ssh.connect import SshPool
 from choline_tui.ssh.connection import RemoteProcess, SshConnection
@@ -45,6 +46,9 @@ SMALL_AT_ONCE, SMALL_PER_S = 20_000, 100
 SILENCE_S = 3 * frames.BEAT_SECONDS
 HASHING_S = 1800.0
 """A remote may read a file of some 100 GB before it says its hash."""
+DATA_SILENCE_S = 300.0
+"""The remote tells of data while it hashes and fetches, but not while one read or one answer takes long."""
+MAX_DATA_LINE = 256 * 1024
 _PARTS = ("src", "data", "keep")
 _ERRORS: tuple[type[CholineError], ...] = (NotFound, UsageError, ProtocolMismatch, RemoteError)
 
@@ -85,6 +89,7 @@ class SshSession:
         self._program = installation or program()
         self._found: _Found | None = None
         self._last: SshConnection | None = None
+        self._sender = Sender(self._ask_data, lambda key: f"sh {snippets.LAUNCHER} data-list {key}")
 
     @classmethod
     async def open(
@@ -276,7 +281,8 @@ class SshSession:
     # files
 
     async def send(self, run: str, items: Sequence[Item], on_progress: OnProgress | None = None) -> Transfer:
-        """The items in turn. Progress counts all of them as far as they are known."""
+        """The items in turn. Progress counts all of them as far as they are known. What has ``content`` goes
+        through the remote's store: see ``Sender.send``."""
         _check_run(run)
         conn = await self._connection()
         total = Transfer()
@@ -284,6 +290,10 @@ class SshSession:
             into = PurePosixPath(item.into)
             if item.part not in _PARTS or into.is_absolute() or ".." in into.parts:
                 raise UsageError(f"Nothing can be sent to {item.part}/{item.into}.")
+            total.skipped += item.left_out
+            if item.content is not None:
+                _add(total, await self._sender.send(conn, run, item, _after(total, on_progress)))
+                continue
             target = str(PurePosixPath(layout.run_dir(run), item.part, into))
             done = await upload(
                 conn,
@@ -391,6 +401,28 @@ class SshSession:
                 hint="Too deep, or no permission: what they hold is only on the machine, so it is kept.",
             )
         return reader.entries
+
+    async def _ask_data(self, request: dict[str, Any], on_progress: OnProgress | None) -> dict[str, Any]:
+        """The remote's answer to a request for data, with its progress meanwhile."""
+        conn = await self._connection()
+        noise = _Noise()
+        async with conn.process(f"sh {snippets.LAUNCHER} data") as process:
+            process.write(json.dumps(request).encode())
+            process.close_stdin()
+            while line := await _next_line(process, DATA_SILENCE_S, MAX_DATA_LINE):
+                if noise.is_noise(line):
+                    continue
+                data = _json(line)
+                if not isinstance(data, dict):
+                    raise RemoteError("The remote's answer about data makes no sense.")
+                if isinstance(data.get("error"), dict):
+                    raise _told(data["error"])
+                if "progress" not in data:
+                    return data
+                told = told_progress(data["progress"])
+                if told is not None and on_progress is not None:
+                    on_progress(told)
+            raise self._no_answer(await process.wait(), process.stderr, SshDropped)
 
     # talking to our program
 
@@ -591,6 +623,7 @@ def _after(total: Transfer, on_progress: OnProgress | None) -> OnProgress | None
                 progress.files_done + base_files,
                 progress.files_total + base_files,
                 progress.seconds_left,
+                progress.what,
             )
         )
 

@@ -10,12 +10,15 @@
     stop JOB --grace S --reason R prints JobStatus
     stream JOB --setup N --run N  frames until the job has ended and its logs are out
     manifest RUN [--only]         results with hashes; --only: of the NUL-separated paths on stdin
+    data                          request on stdin; lines of progress and the answer (``remote.data``)
+    data-list KEY                 hashes of the data that has arrived of that key
     attach JOB --key N            this terminal joined to the job's own; N: control character that leaves
     enter JOB [TEXT]              TEXT given to a shell, with the job's variables and directory; a shell
     version                       prints the version
 
-Every verb but ``version``, ``manifest``, ``stream``, ``attach`` and ``enter`` starts the supervisor when
-none runs. An error is one line of JSON, ``{"error": {"code", "message", "hint"}}``, and exit status 1; those
+Every verb but ``version``, ``secrets``, ``manifest``, ``data``, ``data-list``, ``stream``, ``attach`` and
+``enter`` starts the supervisor when none runs. An error is one line of JSON, ``{"error": {"code",
+"message", "hint"}}``, and exit status 1; those
 of ``attach`` and ``enter``, whose output a person reads, are words on stderr, and exit status 255.
 """
 
@@ -227,7 +230,7 @@ def _complain(message: str, hint: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="supervisor.pyz", description=(__doc__ or "").split("\n")[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("ensure", "status", "lease", "submit", "version", "_supervise"):
+    for verb in ("ensure", "status", "lease", "submit", "data", "version", "_supervise"):
         verbs.add_parser(verb)
     for verb in ("prepare", "manifest"):
         sub = verbs.add_parser(verb)
@@ -244,6 +247,7 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("--run", type=int, default=0)
     verbs.add_parser("secrets").add_argument("job")
     verbs.add_parser("_job").add_argument("job")
+    verbs.add_parser("data-list").add_argument("key")
     attach = verbs.add_parser("attach")
     attach.add_argument("job")
     attach.add_argument("--key", type=int, choices=range(1, 32), default=28)
@@ -299,6 +303,16 @@ def _do(remote: Remote, args: argparse.Namespace) -> int:
             only = [name for name in _read_stdin().split(b"\0") if name]
         manifest(remote.paths, _name(args.run), sys.stdout.buffer.write, only)
         sys.stdout.buffer.flush()
+    elif verb in ("data", "data-list"):
+        from choline_tui.remote import data
+        from choline_tui.remote.datastore import DataStore
+
+        store = DataStore(remote.paths, remote.store)
+        if verb == "data":
+            _print(data.answer(store, _read_json(), _print))
+        else:
+            data.write_list(store, _name(args.key), sys.stdout.buffer.write)
+            sys.stdout.buffer.flush()
     elif verb == "submit":
         _print(remote.submit(_read_json()))
     elif verb == "secrets":

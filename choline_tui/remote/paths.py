@@ -15,6 +15,7 @@ class Paths:
         self.spool = self._at(layout.SPOOL)
         self.stops = self._at(layout.STOP)
         self.jobs = self._at(layout.JOBS)
+        self.data = self._at(layout.DATA)
         self.lease = self._at(layout.LEASE)
         self.guard = self._at(layout.GUARD)
         self.lock = os.path.join(self.system, "supervisor.lock")

@@ -1,7 +1,7 @@
 """What lies under a directory, here and on the remote: kind, size and time of every path."""
 
 # names are bytes here, which pathlib does not do
-# ruff: noqa: PTH118
+# ruff: noqa: PTH116, PTH118
 
 import asyncio
 import errno
@@ -22,6 +22,7 @@ __all__ = [
     "Entry",
     "Listing",
     "excluder",
+    "leads_out",
     "local_entry",
     "local_listing",
     "remote_listing",
@@ -78,10 +79,25 @@ class Entry(NamedTuple):
     mode: int = 0
 
 
-def local_entry(path: bytes) -> Entry | None:
-    """None when there is nothing at ``path``. Links are not followed."""
+def leads_out(name: bytes, target: bytes) -> bool:
+    """Whether a link ``name`` points out of the directory that its name is relative to: one that is
+    absolute, climbs above it, or climbs again after going down. rsync(1) calls these unsafe."""
+    depth = name.count(b"/")
+    down = False
+    for part in target.split(b"/"):
+        if part == b"..":
+            depth -= 1
+            if down or depth < 0:
+                return True
+        elif part not in (b"", b"."):
+            down = True
+    return target.startswith(b"/") or not target
+
+
+def local_entry(path: bytes, *, follow: bool = False) -> Entry | None:
+    """None when there is nothing at ``path``. Links are not followed unless asked for."""
     try:
-        found = os.lstat(path)
+        found = os.stat(path) if follow else os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return _entry(found)

@@ -5,7 +5,7 @@ queue of a few blocks. What is unchanged (size and time) is not sent again.
 """
 
 # names are bytes here, which pathlib does not do
-# ruff: noqa: PTH118
+# ruff: noqa: PTH114, PTH115, PTH116, PTH118
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from typing import Any
 from choline_tui.kernel.errors import SshDropped, TransferFailed
 from choline_tui.ssh.confine import Folder, Refused, cannot_be_named
 from choline_tui.ssh.connection import RemoteProcess, SshConnection, one_line
-from choline_tui.ssh.listing import remote_path
+from choline_tui.ssh.listing import leads_out, remote_path
 from choline_tui.ssh.progress import Meter
 
 __all__ = ["receive", "send"]
@@ -98,9 +98,10 @@ class _BoundedInfo(tarfile.TarInfo):
 
 
 async def send(
-    conn: SshConnection, base: Path, dest: str, names: Sequence[bytes], meter: Meter
+    conn: SshConnection, base: Path, dest: str, names: Sequence[bytes], meter: Meter, links: str = "keep"
 ) -> tuple[int, int, list[str]]:
     """Send ``names`` (relative to ``base``; directories without content) into ``dest`` on the remote.
+    ``links``: as for ``transfer.upload``.
 
     Bytes and files sent, and what was left out. Raises ``TransferFailed`` and ``SshDropped``.
     """
@@ -108,7 +109,7 @@ async def send(
     # -m is not given: times are what later calls compare
     command = f"cd -- {shlex.quote(remote_path(dest))} && exec tar -x -o -p -f -"
     async with conn.process(command) as process:
-        writer = asyncio.ensure_future(asyncio.to_thread(_write_archive, pipe, base, names, meter))
+        writer = asyncio.ensure_future(asyncio.to_thread(_write_archive, pipe, base, names, meter, links))
         try:
             pump = asyncio.ensure_future(_pump_out(pipe, process, writer, meter))
             try:
@@ -152,7 +153,7 @@ async def _pump_out(pipe: _Pipe, process: RemoteProcess, writer: "asyncio.Future
 
 
 def _write_archive(
-    pipe: _Pipe, base: Path, names: Sequence[bytes], meter: Meter
+    pipe: _Pipe, base: Path, names: Sequence[bytes], meter: Meter, links: str
 ) -> tuple[int, int, list[str]]:
     sent = count = 0
     skipped: list[str] = []
@@ -168,6 +169,9 @@ def _write_archive(
         for name in names:
             path = os.path.join(root, name)
             try:
+                archive.dereference = links != "keep" and os.path.islink(path)
+                if archive.dereference and links == "out":
+                    archive.dereference = leads_out(name, os.readlink(path))
                 info = archive.gettarinfo(os.fsdecode(path), "./" + os.fsdecode(name))
             except FileNotFoundError:
                 skipped.append(f"{printable(name)}: gone")
@@ -178,7 +182,8 @@ def _write_archive(
             info.uname = info.gname = ""
             if info.islnk():
                 # tarfile notes a second name of a file as a hard link; it is sent as a file
-                info.type, info.size = tarfile.REGTYPE, os.lstat(path).st_size
+                found = os.stat(path) if archive.dereference else os.lstat(path)
+                info.type, info.size = tarfile.REGTYPE, found.st_size
             if info.isreg():
                 with open(path, "rb", buffering=0) as file:
                     archive.addfile(info, _Exactly(file, info.size, meter))

@@ -24,6 +24,7 @@ from choline_tui.ssh.listing import (
     MAX_FILES,
     Entry,
     excluder,
+    leads_out,
     local_entry,
     local_listing,
     remote_listing,
@@ -35,7 +36,7 @@ from choline_tui.ssh.rsync import VANISHED, RsyncUnusable, rsync_here, run_rsync
 from choline_tui.ssh.tarstream import printable
 from choline_tui.ssh.together import together
 
-__all__ = ["Method", "download", "upload"]
+__all__ = ["Method", "download", "remove_there", "upload"]
 
 Method = Literal["auto", "rsync", "tar"]
 
@@ -44,6 +45,7 @@ _MAX_LEFT = 200
 KEPT_FREE = 32 << 20
 """bytes of this computer's disk that results never take"""
 _UP = ("-rlpt", "--no-devices", "--no-specials", "--force")
+_LINKS = {"keep": [], "out": ["--copy-unsafe-links"], "all": ["--copy-links"]}
 # permissions as our umask says, never set-uid; links disarmed until they have been looked at
 _DOWN = ("-rltE", "--no-devices", "--no-specials", "--munge-links", "--chmod=Du+rwx,Fu+rw")
 
@@ -57,18 +59,20 @@ async def upload(
     mirror: bool = False,
     on_progress: OnProgress | None = None,
     method: Method = "auto",
+    links: str = "keep",
 ) -> Transfer:
     """Send ``files`` (relative to ``base``; None: everything under it) into ``dest``.
 
     ``dest`` is relative to the remote's home and is made. ``mirror`` deletes there what was not sent.
-    A named directory is made without its content. Raises ``TransferFailed``, ``SshDropped``,
+    A named directory is made without its content. ``links``: "keep" sends them as links, "out" those that
+    lead out of ``base`` as what they point to, "all" every one. Raises ``TransferFailed``, ``SshDropped``,
     ``SshTimeout``. Cancelling the task stops it; the same call again goes on from there.
     """
     meter = Meter(on_progress)
     if not base.is_dir():
         raise TransferFailed(f"{base} is not a directory.", hint="Nothing was sent.")
     (listing, names, skipped), use_rsync, there = await together(
-        asyncio.to_thread(_local_plan, base, files), _prepare(conn, dest, method), _listed(conn, dest)
+        asyncio.to_thread(_local_plan, base, files, links), _prepare(conn, dest, method), _listed(conn, dest)
     )
     for name in names:
         if listing[name].kind == "f":
@@ -79,21 +83,22 @@ async def upload(
         there = await remote_listing(conn, dest) if there is None else there
         extras = _extras(there, listing, mirror)
     if extras:
-        await _remove(conn, dest, extras)
+        await remove_there(conn, dest, extras)
     if use_rsync:
         if there and _all_there(listing, names, there, whole=mirror and files is None):
             return _done(meter, 0, 0, "rsync", skipped)
         try:
-            size, count = await _rsync_up(conn, base, dest, None if files is None else names, mirror, meter)
+            named = None if files is None else names
+            size, count = await _rsync_up(conn, base, dest, named, mirror, meter, links)
             return _done(meter, size, count, "rsync", skipped)
         except RsyncUnusable as error:
             _give_up_on_rsync(conn, method, error)
             there = await remote_listing(conn, dest)
-            await _remove(conn, dest, _extras(there, listing, mirror))
+            await remove_there(conn, dest, _extras(there, listing, mirror))
     assert there is not None
     changed = [name for name in names if _differs(listing[name], there.get(name))]
     _count_present(meter, listing, set(names) - set(changed))
-    size, count, left_out = await tarstream.send(conn, base, dest, changed, meter)
+    size, count, left_out = await tarstream.send(conn, base, dest, changed, meter, links)
     return _done(meter, size, count, "tar", skipped + left_out)
 
 
@@ -247,7 +252,7 @@ def _excluded(names: Sequence[bytes], end: str) -> list[str]:
 
 
 def _local_plan(
-    base: Path, files: Sequence[bytes] | None
+    base: Path, files: Sequence[bytes] | None, links: str
 ) -> tuple[dict[bytes, Entry], list[bytes], list[str]]:
     if files is None:
         listing = local_listing(base)
@@ -260,6 +265,9 @@ def _local_plan(
                     f"{printable(name)} is not a name below {base}.", hint="Nothing was sent."
                 )
             entry = local_entry(root + name)
+            if entry is not None and entry.kind == "l" and links != "keep":
+                out = links == "all" or leads_out(name, os.readlink(root + name))  # noqa: PTH115
+                entry = local_entry(root + name, follow=True) if out else entry
             if entry is not None:
                 listing[name] = entry
     gone = [] if files is None else [f"{printable(n)}: gone" for n in files if n not in listing]
@@ -296,9 +304,15 @@ def _give_up_on_rsync(conn: SshConnection, method: Method, error: RsyncUnusable)
 
 
 async def _rsync_up(
-    conn: SshConnection, base: Path, dest: str, names: Sequence[bytes] | None, mirror: bool, meter: Meter
+    conn: SshConnection,
+    base: Path,
+    dest: str,
+    names: Sequence[bytes] | None,
+    mirror: bool,
+    meter: Meter,
+    links: str,
 ) -> tuple[int, int]:
-    options = [*_UP, *(["--ignore-missing-args"] if names is not None else [])]
+    options = [*_UP, *(["--ignore-missing-args"] if names is not None else []), *_LINKS[links]]
     if mirror and names is None:
         options.append("--delete")
     if names is not None:
@@ -434,7 +448,8 @@ def _parents(name: bytes) -> list[bytes]:
     return [b"/".join(parts[:end]) for end in range(1, len(parts))]
 
 
-async def _remove(conn: SshConnection, dest: str, names: Sequence[bytes]) -> None:
+async def remove_there(conn: SshConnection, dest: str, names: Sequence[bytes]) -> None:
+    """Take these names, with all below them, out of a directory on the remote."""
     if not names:
         return
     command = f"cd -- {shlex.quote(remote_path(dest))} && xargs -0 rm -rf --"

@@ -50,6 +50,8 @@ class Sent:
     into: str
     names: tuple[bytes, ...]
     bytes: int
+    key: str = ""
+    """of data by content"""
 
 
 @dataclass

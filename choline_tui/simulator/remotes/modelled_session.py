@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from choline_tui.kernel.clock import Clock
+from choline_tui.kernel.content import key_of
 from choline_tui.kernel.errors import RemoteError, SshDropped, TransferFailed
 from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import (
@@ -95,6 +96,10 @@ class ModelledSession:
         began = self._clock.monotonic()
         arriving = [_measure(run, item) for item in items]
         fresh = [item for item in arriving if item not in machine.sent]
+        # data by content lies there once, whoever sent it
+        stored = {item.key for item in machine.sent if item.key}
+        machine.sent += [item for item in fresh if item.key in stored]
+        fresh = [item for item in fresh if item.key not in stored]
         size, files = sum(item.bytes for item in fresh), sum(len(item.names) for item in fresh)
         await self._carry(size, files, on_progress, arriving=True)
         machine.sent += fresh
@@ -206,6 +211,10 @@ class ModelledSession:
 
 def _measure(run: str, item: Item) -> Sent:
     base = Path(item.base)
+    if item.content is not None:
+        names = tuple(entry.path for entry in item.content)
+        size = sum(entry.size for entry in item.content)
+        return Sent(run, item.part, item.into, names, size, key_of(item.content))
     if item.files is None:
         paths = [Path(folder, name) for folder, _, names in os.walk(base) for name in names]
         names = tuple(sorted(os.fsencode(os.path.relpath(path, base)) for path in paths))
