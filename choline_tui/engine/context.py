@@ -100,6 +100,9 @@ class Context:
     """what the first contact with a rental's machine found, until it is prepared"""
     bringing: dict[str, asyncio.Lock] = field(default_factory=dict)
     """by run: who brings its results home right now"""
+    live_when_asked: frozenset[str] = frozenset()
+    """rentals that were not gone yet when the newest listing was asked for: it may show what it cannot know
+    to be gone. Told by this, not by times: a clock that is put back made a found contract old news."""
     renting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """search-and-rent is serialised"""
     crash_point: Callable[[str], None] = field(default=lambda name: None)

@@ -107,6 +107,11 @@ async def _can_see(ctx: Context, rental: Rental) -> bool:
     return False
 
 
+def asking(ctx: Context) -> None:
+    """A listing is about to be asked for."""
+    ctx.live_when_asked = frozenset(rental.id for rental in ctx.store.rentals(live=True))
+
+
 def sweep(ctx: Context, listing: Listing) -> None:
     """Contracts with our label whose rental was thought gone, or has another contract: nobody needs them
     and they bill, so they are destroyed. Whatever is there has not been missing, whoever asked."""
@@ -119,9 +124,9 @@ def sweep(ctx: Context, listing: Listing) -> None:
             continue
         if rental.live:
             if rental.contract is not None and rental.contract != instance.id:
-                _sweep_second(ctx, rental, instance.id, listing.seen_at)
+                _sweep_second(ctx, rental, instance.id)
             continue
-        if rental.gone is not None and listing.seen_at < rental.gone:
+        if rental.id in ctx.live_when_asked:
             continue  # a picture from before it was gone
         ctx.ledger.rental(
             rental.id,
@@ -147,9 +152,9 @@ def _there(ctx: Context, listing: Listing) -> None:
             ctx.ledger.rental(rental.id, looks=0)
 
 
-def _sweep_second(ctx: Context, rental: Rental, contract: int, seen_at: float) -> None:
+def _sweep_second(ctx: Context, rental: Rental, contract: int) -> None:
     for known in ctx.store.rentals_labelled([f"{rental.label}#{contract}"]):
-        if known.live or (known.gone is not None and seen_at < known.gone):
+        if known.live or known.id in ctx.live_when_asked:
             return
     with ctx.ledger.batch() as batch:
         _second(batch, rental, contract)

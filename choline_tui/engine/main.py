@@ -18,7 +18,7 @@ from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.engine.api import READS, Api
 from choline_tui.engine.context import Context, RunFiles, Sessions, Timing
-from choline_tui.engine.contract import sweep
+from choline_tui.engine.contract import asking, sweep
 from choline_tui.engine.core import Engine
 from choline_tui.engine.hub import Hub
 from choline_tui.engine.items import items_of
@@ -191,6 +191,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
             sweep(ctx, listing)
             engine.sweep()
 
+        place.on_asking = lambda: asking(ctx)
         place.on_listing = on_listing
         names = Names(store, hub, clock, name_machines)
         ended = asyncio.Event()

@@ -186,9 +186,6 @@ def _without_attempt(
     spent = [a for a in attempts if a.outcome is Outcome.ERROR]
     if len(spent) >= run.plan.tries:
         why = f"{len(spent)} tries failed; the last: {spent[-1].reason}"
-    if run.plan.on and spent:
-        why = f"the machine it was to run on is no longer there: {spent[-1].reason}"
-        return Action(Do.FINISH, lane, why=why, outcome=Outcome.ERROR)
         return Action(Do.FINISH, lane, why=why, outcome=Outcome.ERROR)
     return Action(Do.ACQUIRE, lane, at=run.not_before, why="looking for an offer")
 

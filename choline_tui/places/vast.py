@@ -38,6 +38,8 @@ class VastPlace:
         self._account: str | None = None
         self._last: Listing | None = None
         self._looking: asyncio.Task[Listing] | None = None
+        self.on_asking: Callable[[], None] = lambda: None
+        """called before a listing is asked for"""
         self.on_listing: Callable[[Listing], None] = lambda listing: None
 
     async def ready(self) -> None:
@@ -92,6 +94,7 @@ class VastPlace:
 
     async def _look(self) -> Listing:
         begun = self._clock.time()
+        self.on_asking()
         found = await self.client.listing()
         listing = Listing(tuple(found.instances), begun)
         self._last = listing

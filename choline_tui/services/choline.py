@@ -102,9 +102,9 @@ def money_of(
             if each.gone is not None and not each.may_bill:
                 known = Closed(each, midnight, each.cost_until(now), each.cost_since(midnight, now))
                 closed[each.id] = known
+        if known is not None:
             spent += known.spent
             today += known.today
-        if known is not None:
             continue
         spent += each.cost_until(now)
         today += each.cost_since(midnight, now)

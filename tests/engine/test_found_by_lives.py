@@ -184,3 +184,34 @@ def test_a_kept_machine_is_kept_no_longer_than_was_said(tmp_path: Path) -> None:
         assert 100 <= kept < 102, kept
 
     live(tmp_path, story)
+
+
+def test_a_clock_put_back_does_not_make_a_found_contract_old_news(tmp_path: Path) -> None:
+    """Listings were told from those before it was thought gone by their times: for as long as the clock had
+    been put back, a contract that was there after all billed, seen by every listing and by nobody."""
+
+    async def story(world: World) -> None:
+        forget = [False]
+
+        async def empty(request: httpx.Request) -> httpx.Response | None:
+            if request.url.path != LISTING or not forget[0]:
+                return None
+            body = {"success": True, "total_instances": 0, "instances": [], "instances_found": 0}
+            return httpx.Response(200, json=body)
+
+        world.market.before.append(empty)
+        run = world.start(tries=1)
+        await world.until(lambda: bool(world.sim.contracts.history))
+        (contract,) = world.sim.contracts.alive()
+        forget[0] = True
+        await world.until(lambda: not world.store.rentals(run=run)[0].live)  # type: ignore[union-attr]
+        world.clock.jump(-600.0)
+        forget[0] = False
+        assert world.engine is not None
+        for _ in range(2):  # the next one sees it
+            await world.engine.ctx.place.look(0.0)
+        await world.until(lambda: not contract.alive, within=60, what="it is destroyed")
+        await world.ended(run)
+        await world.quiet()
+
+    live(tmp_path, story)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import httpx
 
 from choline_tui.engine.context import Context, RunFiles, Sessions, Timing
-from choline_tui.engine.contract import sweep
+from choline_tui.engine.contract import asking, sweep
 from choline_tui.engine.core import Engine
 from choline_tui.engine.hub import Hub
 from choline_tui.engine.ledger import Ledger
@@ -225,6 +225,7 @@ class World:
             sweep(ctx, listing)
             engine.sweep()
 
+        place.on_asking = lambda: asking(ctx)
         place.on_listing = on_listing
         await engine.start()
         return engine
