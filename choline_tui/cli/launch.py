@@ -87,6 +87,9 @@ def _what(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--type", choices=("on-demand", "interruptible"), default="", help="kind of rental")
     group.add_argument("--disk", type=disk, metavar="GB", help="disk of the machine")
     group.add_argument("--image", default="", metavar="NAME", help="container image")
+    group.add_argument("--env-from", default="", metavar="FILE",
+                       help="packages that uv installs there: uv.lock, requirements.txt, ...; auto: what is "
+                            "found; image: none")  # fmt: skip
     group = parser.add_argument_group("what it may cost")
     group.add_argument("--max-price", type=money, metavar="$/H", help="most $/h, disk included (the cap)")
     group.add_argument(
@@ -160,6 +163,7 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "name": args.name,
         "note": args.note,
         "image": args.image,
+        "env_from": args.env_from,
         "disk": args.disk,
         "type": args.type,
         "premium": args.premium,

@@ -45,6 +45,8 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
     )
     rows.append(("image", clean(plan.image)))
     rows.append(("command", clean(plan.command, 400)))
+    if plan.environment is not None:
+        rows.append(("packages", clean(plan.environment.in_words(), 600)))
     if plan.setup:
         rows.append(("setup", clean(plan.setup, 400)))
     if plan.env:

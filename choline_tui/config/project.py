@@ -14,6 +14,9 @@
     secrets = ["WANDB_API_KEY"]       # names; the values are looked up when a run starts
 
 
+    [environment]                     # what uv builds before setup: see config/environment.py
+    from = "uv.lock"
+
     [env]
     SEED = "7"
 
@@ -32,6 +35,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
+from choline_tui.config.environment import EnvironmentTable
 from choline_tui.config.settings import RunSettings
 from choline_tui.config.toml import checked, leaves, read_toml
 from choline_tui.kernel.errors import ProjectError
@@ -124,6 +128,9 @@ class Project(BaseModel):
         "", max_length=1 << 20, description="what runs, as text for the shell or a list of words"
     )
     setup: str = Field("", max_length=1 << 20, description="shell commands before it, each attempt")
+    environment: EnvironmentTable | None = Field(
+        None, description="packages that uv installs on the machine, before setup; empty: what is found"
+    )
     name: str = Field("", max_length=100, description="what runs of this project are called")
     gpu: str = Field("", max_length=200, description="number and kind of GPUs, such as 2x4090")
     query: str = Field(

@@ -79,7 +79,7 @@ def nearest(word: str, known: list[str]) -> str:
 
 def fields_of(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
     """Names of a model's fields; the value is the model of a field that is a table, or a list of them."""
-    return {name: _table(field.annotation) for name, field in model.model_fields.items()}
+    return {field.alias or name: _table(field.annotation) for name, field in model.model_fields.items()}
 
 
 def _table(annotation: Any) -> type[BaseModel] | None:

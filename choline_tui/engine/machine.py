@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from choline_tui.engine.context import Context
+from choline_tui.engine.environment import heard, why_setup_failed
 from choline_tui.engine.progress import reporter
 from choline_tui.kernel.errors import (
     CholineError,
@@ -26,6 +27,7 @@ from choline_tui.kernel.protocol import ENDED, JOB_STATES, JobSpec, JobStatus, L
 from choline_tui.kernel.session import Item, RemoteSession, Transfer
 from choline_tui.model.choose import gpu_matches
 from choline_tui.model.run import Attempt, AttemptState, Plan, Rental, RentalState, Run, RunState
+from choline_tui.provision.environment import entering, setup_script
 
 __all__ = ["bring", "check_machine", "collect", "connect", "follow", "prepare", "stop_job"]
 
@@ -314,8 +316,8 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
     return JobSpec(
         id=attempt.job,
         run=run.id,
-        command="\n".join([*lines, run.plan.command]),
-        setup=run.plan.setup,
+        command="\n".join([*lines, *entering(run.plan.environment), run.plan.command]),
+        setup=setup_script(run.plan.environment, run.plan.setup),
         env=dict(run.plan.env),
         attempt=attempt.n,
         gpus=rental.num_gpus,
@@ -409,6 +411,8 @@ async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int
                 text = f"{frame.source}.log has reached {LOG_LIMIT >> 20} MiB: what follows is not kept"
                 ctx.ledger.note("run", text, run=run_id)
             offsets[frame.source] += len(frame.data)
+            if frame.source == "setup":
+                heard(ctx, run_id, n, frame.data)
             ctx.hub.publish("log", run_id, attempt=n, source=frame.source, size=offsets[frame.source])
     if ctx.store.attempt(run_id, n).job_state != ENDED:
         raise SshDropped("the stream of the job ended before the job")
@@ -437,6 +441,7 @@ def _job_status(ctx: Context, run_id: str, n: int, status: JobStatus) -> None:
                 state=AttemptState.COLLECTING,
                 job_state=ENDED,
                 job_reason=status.reason,
+                job_words=why_setup_failed(ctx, run_id, n, status.reason),
                 exit_code=status.exit_code if status.exit_code is not None else status.setup_exit,
                 started=attempt.started or attempt.submitted,
                 ended=ctx.clock.time(),

@@ -11,11 +11,13 @@ from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import Project, find_project, load_project
 from choline_tui.config.settings import Settings
+from choline_tui.engine.environment import driver_bounds, fitting_driver, plan_environment
 from choline_tui.kernel.errors import NoOffer, ProjectError, UsageError
 from choline_tui.model.choose import choose, plan_price
 from choline_tui.model.conditions import Condition, Order, Query
 from choline_tui.model.duration import format_duration
-from choline_tui.model.image import cuda_of
+from choline_tui.model.environment import Environment
+from choline_tui.model.image import cuda_of, image_for
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
 from choline_tui.model.request import RunRequest
@@ -84,13 +86,20 @@ def draft(
     project, directory = _project(request)
     if like is not None:
         request = _on_such_a_machine(request, like, rented, project)
-    settings = load(paths, environ, project).settings
-    run = settings.run
+    loaded = load(paths, environ, project)
+    settings, run = loaded.settings, loaded.settings.run
     disk = request.disk if request.disk is not None else run.disk
     kind = request.type or run.type
-    image = request.image or run.image
     own_words = f"{request.query} {project.query if project else ''}"
-    query = _fitting(_query(request, project, disk, kind), request, image, own_words)
+    query = _query(request, project, disk, kind)
+    image = request.image or run.image
+    if loaded.origins["run.image"] == "default" and not request.image:
+        image = _image(image, project, query)
+    query = _fitting(query, request, image, own_words)
+    environment = plan_environment(
+        project.environment if project else None, directory, request.env_from, query, image, disk
+    )
+    query = fitting_driver(query, environment, named=request.offer is not None)
     max_price = request.max_price if request.max_price is not None else run.max_price
     command = request.command or (project.command if project else "")
     if not command:
@@ -105,6 +114,7 @@ def draft(
         project=str(directory),
         command=command,
         setup=project.setup if project else "",
+        environment=environment,
         name=request.name or (project.name if project else "") or directory.name[:60],
         note=request.note,
         query=query.text(),
@@ -157,6 +167,16 @@ def _query(request: RunRequest, project: Project | None, disk: float, kind: Rent
             hint="Give --gpu 1x4090, --query '...', --offer ID, or gpu = \"...\" in choline.toml.",
         )
     return replace(query, disk_gb=disk, type=kind, order=(Order("dph_total"),))
+
+
+def _image(default: str, project: Project | None, query: Query) -> str:
+    """For a run that names none, where an environment is built: one with the CUDA that it names, and that the
+    query's drivers support."""
+    table = project.environment if project else None
+    if table is None or table.from_ == "image":
+        return default
+    wanted = table.cuda if table.cuda not in ("auto", "cpu") else ""
+    return image_for(default, wanted=wanted, at_most=driver_bounds(query)[1])
 
 
 def _fitting(query: Query, request: RunRequest, image: str, own_words: str) -> Query:
@@ -253,12 +273,26 @@ def _draft_like(
         )
         if request.image:
             query = _fitting(query, request, request.image, "")
+    if request.env_from or not request.same_code:
+        plan = plan.but(environment=_environment_anew(request, plan, project, directory, query))
+        query = fitting_driver(query, plan.environment, named=request.offer is not None)
     plan = plan.but(query=query.text())
     if request.premium is None:
         return Draft(plan, query, project, directory, 0.0, True), settings
     # a premium asked for now is over what the market asks now, not over the price of then
     plan = plan.but(cap=request.max_price or ANY_PRICE)
     return Draft(plan, query, project, directory, request.premium, False), settings
+
+
+def _environment_anew(
+    request: RunRequest, plan: Plan, project: Project | None, directory: Path, query: Query
+) -> Environment | None:
+    """For code that is not that of then."""
+    if plan.environment is None and not request.env_from:
+        return None
+    table = project.environment if project else None
+    source = request.env_from or ("" if table else "auto")
+    return plan_environment(table, directory, source, query, plan.image, plan.disk_gb)
 
 
 def cap_from(made: Draft, page: OfferPage, refused: set[int]) -> tuple[Plan, list[Offer]]:

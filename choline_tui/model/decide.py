@@ -241,7 +241,7 @@ def _verdict(run: Run, attempt: Attempt) -> tuple[Outcome, str]:
     if reason == "exited":
         return Outcome.FAILED, f"the command ended with status {status}"
     if reason == "setup_failed":
-        return Outcome.FAILED, "the set-up command failed"
+        return Outcome.FAILED, attempt.job_words or "the set-up command failed"
     if reason == "results_full":
         return Outcome.STOPPED, "the results grew past their limit"
     if reason == "time_limit":

@@ -38,6 +38,8 @@ class RunRequest(BaseModel):
     name: str = ""
     note: str = ""
     image: str = ""
+    env_from: str = Field(default="", max_length=300)
+    """file that the environment is built from, over ``[environment]``; ``auto``, ``image``"""
     disk: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = None
     type: Literal["on-demand", "interruptible", ""] = ""
     premium: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from choline_tui.model.code import CodeState
+from choline_tui.model.environment import Environment
 from choline_tui.model.market_types import RentalType
 
 __all__ = [
@@ -95,6 +96,8 @@ class Plan(Record):
     project: str
     command: str
     setup: str = ""
+    environment: Environment | None = None
+    """what uv builds before ``setup``; None: nothing"""
     name: str = ""
     note: str = ""
     place: Literal["vast"] = "vast"
@@ -185,6 +188,10 @@ class Attempt(Record):
     ended: float | None = None
     job_state: str = ""
     job_reason: str = ""
+    job_words: str = ""
+    """more on how it ended, for a person: which package could not be installed"""
+    environment: str = ""
+    """what its set-up said of the environment: built or reused, in how many seconds"""
     exit_code: int | None = None
     collected: float | None = None
     """when the final, verified results were home"""
