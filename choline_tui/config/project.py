@@ -10,6 +10,8 @@
     setup = "pip install -r requirements.txt"
     send = ["../corpus", {path = "/data/imagenet", into = "imagenet"}]
     results = ["checkpoints"]
+    results_exclude = ["*.tmp", "wandb/"]
+    results_keep = 1
     tty = true                        # a terminal of its own: choline attach RUN
     secrets = ["WANDB_API_KEY"]       # names; the values are looked up when a run starts
 
@@ -58,6 +60,17 @@ def _inside(value: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\0" in value or not path.parts:
         raise ValueError("needs a relative path that stays inside the project")
     return str(path)
+
+
+def _pattern(value: str) -> str:
+    bare = value.strip("/")
+    if not bare or "\0" in value or value.startswith("!") or ".." in bare.split("/"):
+        raise ValueError('needs a pattern of names, such as "*.tmp" or "wandb/"')
+    if not bare.strip("*/"):
+        raise ValueError("leaves out every result: nothing would come home")
+    if "[" in bare:
+        raise ValueError("takes * and ? only, no [...]")
+    return value
 
 
 def _into(value: str) -> str:
@@ -154,6 +167,18 @@ class Project(BaseModel):
         default_factory=list,
         max_length=100,
         description="directories of the project that are results; on the remote they lie in results/",
+    )
+    results_exclude: list[Annotated[str, AfterValidator(_pattern)]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="patterns of results that never come home, as in .gitignore; they go with the machine",
+    )
+    results_keep: int = Field(
+        1,
+        ge=0,
+        le=1000,
+        description="earlier versions of a result file that stay at home in .versions/, as disk allows; "
+        "default 1",
     )
     results_dir: Annotated[str, AfterValidator(_inside)] = Field(
         "results", description="where results come home, inside the project; default results"

@@ -145,7 +145,14 @@ class RunSettings(BaseModel):
     stop_grace: Duration = Field(
         30.0, description="how long a command may take to end when it is stopped; default 30s"
     )
-    results_every: Span = Field(180.0, description="how often results come home meanwhile; default 3m")
+    results_every: Span = Field(
+        180.0,
+        description="how often results come home meanwhile; a new checkpoint comes at once; default 3m",
+    )
+    results_settle: Span = Field(
+        10.0,
+        description="how long a result file must stay unchanged to count as whole; default 10s",
+    )
 
 
 class SearchSettings(BaseModel):

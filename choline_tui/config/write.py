@@ -33,6 +33,8 @@ _EXAMPLES: dict[str, Any] = {
     "image": "pytorch/pytorch:2.7.1-cuda12.6-cudnn9-runtime",
     "send": ["../corpus"],
     "results": ["checkpoints"],
+    "results_exclude": ["*.tmp", "wandb/"],
+    "results_keep": 1,
     "exclude": ["*.ckpt"],
     "name": "nightly",
     "tty": True,

@@ -2,7 +2,6 @@
 
 import asyncio
 import shlex
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from choline_tui.engine.context import Context
 from choline_tui.engine.environment import heard, why_setup_failed
 from choline_tui.engine.progress import reporter
+from choline_tui.engine.results import Fresh, bring, keep_results
 from choline_tui.kernel.errors import (
     CholineError,
     HostKeyChanged,
@@ -24,7 +24,7 @@ from choline_tui.kernel.errors import (
     TransferFailed,
 )
 from choline_tui.kernel.protocol import ENDED, JOB_STATES, JobSpec, JobStatus, Lease, Probe
-from choline_tui.kernel.session import Item, RemoteSession, Transfer
+from choline_tui.kernel.session import Item, RemoteSession
 from choline_tui.model.choose import gpu_matches
 from choline_tui.model.run import Attempt, AttemptState, Plan, Rental, RentalState, Run, RunState
 from choline_tui.provision.environment import entering, setup_script
@@ -324,6 +324,7 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
         grace_s=run.plan.stop_grace_s,
         results_max_bytes=run.plan.results_max_bytes,
         tty=run.plan.tty,
+        settle_s=run.plan.results_settle_s,
     )
 
 
@@ -335,11 +336,12 @@ async def follow(ctx: Context, rental_id: str, n: int) -> None:
     async with _guarded(ctx, attempt, rental):
         session = await _session(ctx, rental)
         await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
+        fresh = Fresh()
         side = [
             asyncio.create_task(_keep_lease(ctx, session, run, rental_id)),
-            asyncio.create_task(_keep_results(ctx, session, run)),
+            asyncio.create_task(keep_results(ctx, session, run, fresh)),
         ]
-        main = asyncio.create_task(_read_stream(ctx, session, run.id, n))
+        main = asyncio.create_task(_read_stream(ctx, session, run.id, n, fresh))
         try:
             done, _ = await asyncio.wait([main, *side], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -356,42 +358,7 @@ async def _keep_lease(ctx: Context, session: RemoteSession, run: Run, rental_id:
         await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))
 
 
-async def _keep_results(ctx: Context, session: RemoteSession, run: Run) -> None:
-    told = ""
-    while True:
-        await ctx.clock.sleep(max(1.0, run.plan.results_every_s))
-        try:
-            moved = await bring(ctx, session, run, final=False)
-        except (OSError, TransferFailed) as error:
-            # a full disk here, or files that change under the copy: the run goes on, and so do we
-            if str(error) != told:
-                told = str(error)
-                ctx.ledger.note("run", f"results not synced: {error}", run=run.id)
-            continue
-        told = ""
-        text = f"results synced: {moved.files} files, {moved.bytes:,} bytes" if moved.files else None
-        ctx.ledger.run(run.id, text, results_synced=ctx.clock.time())
-
-
-async def bring(ctx: Context, session: RemoteSession, run: Run, *, final: bool) -> Transfer:
-    """Bring results home, never filling this computer's disk. Raises RemoteError, OSError."""
-    into = Path(run.plan.results_into)
-    into.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(into).free
-    if free < 64 << 20:
-        raise OSError(f"only {free >> 20} MiB are free in {into}")
-    # one at a time into one directory: the regular one, the final one and one asked for by hand
-    async with ctx.bringing.setdefault(run.id, asyncio.Lock()):
-        return await session.fetch(
-            run.id,
-            str(into),
-            final=final,
-            max_bytes=run.plan.results_max_bytes,
-            on_progress=reporter(ctx, run.id, "results"),
-        )
-
-
-async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int) -> None:
+async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int, fresh: Fresh) -> None:
     job = f"{run_id}-{n}"
     files = {s: ctx.files.log(run_id, n, s) for s in ("setup", "run")}
     offsets = {}
@@ -402,6 +369,7 @@ async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int
     async for frame in session.stream(job, dict(offsets)):
         if frame.status is not None:
             _job_status(ctx, run_id, n, frame.status)
+            fresh.told(frame.status.fresh)
         elif frame.source in files and frame.data and frame.offset == offsets[frame.source]:
             if offsets[frame.source] + len(frame.data) <= LOG_LIMIT:
                 with files[frame.source].open("ab") as log:

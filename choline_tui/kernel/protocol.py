@@ -108,6 +108,8 @@ class JobSpec:
     secrets: List[str] = field(default_factory=list)
     """names of variables that were handed over before (``kernel/handover.py``); without all of them the job
     does not begin, and what they hold is masked in its logs"""
+    settle_s: float = 10.0
+    """a result file that has not changed for so long is told as fresh (``JobStatus.fresh``)"""
     protocol: int = PROTOCOL
 
     def to_wire(self) -> Dict[str, Any]:
@@ -130,6 +132,7 @@ class JobSpec:
             log_max_bytes=int(_number(d, "log_max_bytes", 256 << 20)),
             results_max_bytes=int(_number(d, "results_max_bytes")),
             tty=d.get("tty") is True,
+            settle_s=_number(d, "settle_s", 10.0),
             secrets=_names(d, "secrets"),
             protocol=int(_number(d, "protocol", PROTOCOL)),
         )
@@ -157,6 +160,8 @@ class JobStatus:
     log_dropped: int = 0
     """bytes not written because the log's cap was reached"""
     results_bytes: int = 0
+    fresh: int = 0
+    """grows when result files that were written have come to rest: there is something whole to bring"""
     message: str = ""
 
     def to_wire(self) -> Dict[str, Any]:
@@ -183,6 +188,7 @@ class JobStatus:
             log_bytes={k: _count(logs, k) for k in SOURCES if k in logs},
             log_dropped=_count(d, "log_dropped"),
             results_bytes=_count(d, "results_bytes"),
+            fresh=_count(d, "fresh"),
             message=_words(d, "message"),
         )
         if status.state == ENDED and status.reason == "exited" and status.exit_code is None:

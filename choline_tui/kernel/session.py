@@ -12,7 +12,7 @@ from choline_tui.kernel.content import Content
 from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import Frame, JobSpec, JobStatus, Lease, Probe, RemoteStatus
 
-__all__ = ["Address", "Item", "Progress", "RemoteSession", "Transfer"]
+__all__ = ["RULES", "Address", "Item", "Progress", "RemoteSession", "ResultRules", "Transfer"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,20 @@ class Transfer:
     skipped: List[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ResultRules:
+    """How results come home."""
+
+    exclude: Tuple[str, ...] = ()
+    """patterns of names that never come: without ``/`` any name at any depth, with one a path from the top"""
+    settle_s: float = 10.0
+    """a file that changed less than this long ago may still be written"""
+    versions: int = 0
+    """how many earlier versions of a file that changed are kept"""
+
+
+RULES = ResultRules()
+
 OnProgress = Callable[[Progress], None]
 
 
@@ -124,11 +138,13 @@ class RemoteSession(Protocol):
         final: bool,
         max_bytes: int = 0,
         on_progress: Optional[OnProgress] = None,
+        rules: ResultRules = RULES,
     ) -> Transfer:
         """Bring ``results/`` and ``keep/`` home into directory ``into`` (as ``into/results`` and
-        ``into/keep``). With ``final`` every file is compared by size and hash with the remote's own
-        manifest, and ``TransferFailed`` is raised when one differs. Nothing is written outside
-        ``into``. ``max_bytes`` > 0: refuse more than that."""
+        ``into/keep``). A file that is still being written comes there only with ``final``; until then what
+        is at home of it stays, and a small one lies in ``into/unfinished``. With ``final`` every file is
+        compared by size and hash with the remote's own manifest, and ``TransferFailed`` is raised when one
+        differs. Nothing is written outside ``into``. ``max_bytes`` > 0: refuse more than that."""
         ...
 
     async def evidence(self) -> Dict[str, bytes]:

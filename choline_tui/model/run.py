@@ -122,6 +122,12 @@ class Plan(Record):
     """where results come home: an absolute directory of this run"""
     results_every_s: float = 180.0
     results_max_bytes: int = 0
+    results_settle_s: float = 10.0
+    """a result file that changed less than this long ago may still be written"""
+    results_exclude: list[str] = Field(default_factory=list)
+    """patterns of result files that never come home"""
+    results_keep: int = 1
+    """how many earlier versions of a result file stay at home"""
     max_life_s: float = 86400.0
     """the remote ends itself this long after renting, whatever happens"""
     lease_s: float = 43200.0

@@ -25,14 +25,16 @@ from choline_tui.kernel.errors import (
 )
 from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import ENDED, PROTOCOL, Frame, JobSpec, JobStatus, Lease, Probe, RemoteStatus
-from choline_tui.kernel.session import Address, Item, OnProgress, Progress, Transfer
+from choline_tui.kernel.session import RULES, Address, Item, OnProgress, Progress, ResultRules, Transfer
 from choline_tui.kernel.text import plain
 from choline_tui.provision import snippets, verify
 from choline_tui.provision.data import Sender, told_progress
 from choline_tui.provision.install import MARK, Program, program
 from choline_tui.ssh.connect import SshPool
 from choline_tui.ssh.connection import RemoteProcess, SshConnection
-from choline_tui.ssh.transfer import download, upload
+from choline_tui.ssh.listing import excluder
+from choline_tui.ssh.staged import bring
+from choline_tui.ssh.transfer import upload
 
 __all__ = ["SshSession"]
 
@@ -314,6 +316,7 @@ class SshSession:
         final: bool,
         max_bytes: int = 0,
         on_progress: OnProgress | None = None,
+        rules: ResultRules = RULES,
     ) -> Transfer:
         """``final``: checked by the remote's manifest; what differs is fetched once more first.
         ``TransferFailed`` names what still differs (``details['files']``, at most 100)."""
@@ -321,14 +324,17 @@ class SshSession:
         base = Path(into)
         base.mkdir(parents=True, exist_ok=True)
         conn = await self._connection()
-        total = await self._download(conn, run, base, max_bytes, on_progress)
+        total = await self._download(conn, run, base, max_bytes, on_progress, rules, final)
         if not final:
             return total
         manifest = await self._manifest(conn, run)
+        if rules.exclude:
+            excluded = excluder(rules.exclude)
+            manifest = {k: v for k, v in manifest.items() if not excluded(k.partition(b"/")[2])}
         differs = await asyncio.to_thread(verify.differing, base, manifest)
         if differs:
             # what is here stays until something better has come whole: the list may be a lie
-            again = await self._download(conn, run, base, max_bytes, on_progress, differs)
+            again = await self._download(conn, run, base, max_bytes, on_progress, rules, final, differs)
             _add(total, again)
             fresh = await self._manifest(conn, run, only=differs)
             differs = await asyncio.to_thread(verify.differing, base, fresh)
@@ -348,6 +354,8 @@ class SshSession:
         base: Path,
         max_bytes: int,
         on_progress: OnProgress | None,
+        rules: ResultRules,
+        final: bool,
         again: Sequence[bytes] = (),
     ) -> Transfer:
         """``again``: paths (``results/...``) to bring whatever their size and time say."""
@@ -357,11 +365,13 @@ class SshSession:
             named = tuple(path[len(inside) :] for path in again if path.startswith(inside))
             if again and not named:
                 continue
-            done = await download(
+            done = await bring(
                 conn,
                 f"{layout.run_dir(run)}/{part}",
-                base / part,
-                exclude=(manifests.PARTIAL,),
+                base,
+                part,
+                rules=rules,
+                final=final,
                 max_bytes=max(1, max_bytes - total.bytes) if max_bytes > 0 else 0,
                 on_progress=_after(total, on_progress),
                 again=named,

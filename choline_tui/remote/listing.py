@@ -11,7 +11,7 @@ from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 from choline_tui.kernel.manifest import MAX_FILES, PARTIAL, PARTS, Entry, encode, encode_end, safe_path
 from choline_tui.remote.paths import Paths
 
-__all__ = ["manifest", "tree_bytes"]
+__all__ = ["manifest", "tree", "tree_bytes"]
 
 _PARTIAL = os.fsencode(PARTIAL)
 
@@ -47,6 +47,11 @@ def _walk(top: bytes, unread: Optional[List[bytes]] = None) -> Iterator[Tuple[by
                     folders.append(entry.path)
             elif stat.S_ISREG(info.st_mode):
                 yield entry.path, info
+
+
+def tree(top: str) -> Iterator[Tuple[bytes, os.stat_result]]:
+    """Regular files below ``top`` as they are found; nothing when it is not there."""
+    return _walk(os.fsencode(top))
 
 
 def tree_bytes(top: str) -> int:

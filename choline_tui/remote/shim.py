@@ -4,6 +4,7 @@ It lives in a session of its own; so does each command it starts. Time limit, si
 requests are its business too, so that they hold while no supervisor runs.
 """
 
+import itertools
 import os
 import select
 import shutil
@@ -18,8 +19,9 @@ from choline_tui.kernel.jobs import shell_exit
 from choline_tui.kernel.mask import Masker
 from choline_tui.kernel.protocol import ENDED, RUNNING, SETUP, STOPPING, JobSpec, JobStatus
 from choline_tui.remote.files import write_atomic
+from choline_tui.remote.fresh import Fresh
 from choline_tui.remote.jobstore import JobStore
-from choline_tui.remote.listing import tree_bytes
+from choline_tui.remote.listing import tree, tree_bytes
 from choline_tui.remote.machine import Machine
 from choline_tui.remote.paths import Paths
 from choline_tui.remote.processes import adopt_orphans, children_of, signal_all
@@ -225,18 +227,21 @@ class Shim:
         return sum(tree_bytes(self._paths.run(run, part)) for part in ("results", "keep"))
 
     def _watch_results(self) -> None:
-        pause = 0.0
+        run = self._spec.run
+        settle = max(0.0, self._spec.settle_s)
+        fresh = Fresh(settle)
+        often = min(5.0, max(0.2, settle / 2))
+        limit = self._spec.results_max_bytes
         while True:
             begun = self._mono()
-            size = self._measure()
-            limit = self._spec.results_max_bytes
-            if size != self._status.results_bytes:
-                self._status.results_bytes = size
+            files = (tree(self._paths.run(run, part)) for part in ("results", "keep"))
+            size = fresh.look(itertools.chain.from_iterable(files), begun, self._machine.wall())
+            self._status.results_bytes = size
+            self._status.fresh = fresh.count
             if limit > 0 and size > limit:
                 self._results_full = True
             # at most a twentieth of one core, however many files there are
-            pause = max(5.0 if limit <= 0 else 1.0, 20.0 * (self._mono() - begun))
-            time.sleep(pause)
+            time.sleep(max(often if limit <= 0 else 1.0, 20.0 * (self._mono() - begun)))
 
     # one command
 
@@ -313,7 +318,7 @@ class Shim:
         code: Optional[int] = None
         kill_at: Optional[float] = None
         asked_at = 0.0
-        next_look, next_save = 0.0, self._mono() + 5.0
+        next_look, next_save, fresh = 0.0, self._mono() + 5.0, self._status.fresh
         while True:
             terminal = self._terminal
             reading = [] if terminal is None else terminal.reading()
@@ -346,8 +351,8 @@ class Shim:
                     signal_all(group, os.getpid(), signal.SIGTERM)
             if kill_at is not None and now >= kill_at:
                 signal_all(group, os.getpid(), signal.SIGKILL)
-            if now >= next_save:
-                next_save = now + 5.0
+            if now >= next_save or fresh != self._status.fresh:
+                next_save, fresh = now + 5.0, self._status.fresh
                 self._save(sync=False)
 
     def _pump(self, pipe: int) -> bool:

@@ -130,6 +130,38 @@ class Folder:
                 os.unlink(temporary, dir_fd=parent)
                 raise
 
+    def take(self, source: "Folder", name: bytes, kept: "tuple[Folder, bytes] | None" = None) -> bool:
+        """Move ``name`` from the folder ``source`` (of the same disk) here, in place of what is here, at
+        once: nobody sees neither. ``kept``: where the file that was here stays as well, as (folder, name);
+        whether one did. ``Refused`` when a directory of that name is here. Raises ``OSError``."""
+        with source._parent(name) as (there, first), self._parent(name) as (parent, last):
+            keeps = kept is not None and self._keep(parent, last, *kept)
+            try:
+                os.replace(first, last, src_dir_fd=there, dst_dir_fd=parent)
+            except IsADirectoryError as error:
+                raise Refused("a directory of that name is here") from error
+        return keeps
+
+    @staticmethod
+    def _keep(parent: int, last: bytes, folder: "Folder", name: bytes) -> bool:
+        """Give a file a second name in another folder of the same disk; False when there is no file."""
+        try:
+            if not stat.S_ISREG(os.lstat(last, dir_fd=parent).st_mode):
+                return False
+            with folder._parent(name) as (into, other):
+                try:
+                    os.link(last, other, src_dir_fd=parent, dst_dir_fd=into, follow_symlinks=False)
+                except FileExistsError:
+                    pass  # this very version is kept already
+                except OSError as error:
+                    if cannot_be_named(error):
+                        return False
+                    # a disk without second names: for a moment only the kept one is there
+                    os.replace(last, other, src_dir_fd=parent, dst_dir_fd=into)
+        except FileNotFoundError:
+            return False
+        return True
+
     def make_way(self, name: bytes) -> bytes:
         """Rename a directory in whose place a file is to come; its new name. What it holds is kept."""
         with self._parent(name) as (parent, last):

@@ -26,6 +26,7 @@ __all__ = [
     "local_entry",
     "local_listing",
     "remote_listing",
+    "remote_look",
     "remote_path",
     "safe_name",
 ]
@@ -47,7 +48,7 @@ _MARK = b"choline-listing\0"
 _END = b"choline-end"
 
 # GNU find is quickest; python3 where it is another find
-_REMOTE = """printf 'choline-listing\\0'
+_REMOTE = """printf 'choline-listing\\0choline-now %s\\0' "$(date +%s 2>/dev/null)"
 cd -- {path} 2>/dev/null || {{ printf 'choline-end\\0'; exit 0; }}
 if find . -maxdepth 0 -printf '' 2>/dev/null; then find . -mindepth 1 -printf '%y %m %s %T@ %P\\0'
 else python3 -c {program}; fi
@@ -147,11 +148,13 @@ class Listing:
     """Takes the remote's list in pieces, so that no more is held than what it is worth.
 
     ``too_long``: at most a hundred directories below which are names that no path here could hold.
+    ``now``: epoch s on the remote's clock when it began, None when it did not say.
     """
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
         self.too_long: set[bytes] = set()
+        self.now: int | None = None
         self._ended = False
         self._rest = b""
         self._size = 0
@@ -178,6 +181,9 @@ class Listing:
             raise ValueError("it breaks off")
 
     def _take(self, record: bytes) -> None:
+        if not self.entries and (said := _NOW.fullmatch(record)):
+            self.now = int(said[1]) if said[1] else None
+            return
         match = _RECORD.fullmatch(record)
         if match is None or _UNSAFE.search(match[5]):
             raise ValueError("it holds what is no file's name")
@@ -192,11 +198,19 @@ class Listing:
 async def remote_listing(
     conn: SshConnection, path: str, too_long: list[bytes] | None = None
 ) -> dict[bytes, Entry]:
-    """The same for a directory on the remote; empty when there is none. ``TransferFailed`` when the
-    remote has neither GNU find nor python3, answers nonsense, or has more than ``MAX_FILES`` names.
+    """The same for a directory on the remote; empty when there is none. Raises as ``remote_look``.
 
     ``too_long`` gets the directories below which names are left out because no path here could hold them.
     """
+    look = await remote_look(conn, path)
+    if too_long is not None:
+        too_long += sorted(look.too_long)
+    return look.entries
+
+
+async def remote_look(conn: SshConnection, path: str) -> Listing:
+    """A directory on the remote with what else is known of the look. ``TransferFailed`` when the remote
+    has neither GNU find nor python3, answers nonsense, or has more than ``MAX_FILES`` names."""
     command = _REMOTE.format(path=shlex.quote(remote_path(path)), program=shlex.quote(_PROGRAM))
     listing = Listing()
     noise = b""
@@ -231,9 +245,7 @@ async def remote_listing(
             f"The files on {conn.address} cannot be listed: {wrong}.",
             hint="The machine needs GNU find or python3; very many files are better packed into fewer.",
         )
-    if too_long is not None:
-        too_long += sorted(listing.too_long)
-    return listing.entries
+    return listing
 
 
 def _top(name: bytes) -> bytes:
@@ -249,6 +261,7 @@ async def _end_of(process: RemoteProcess) -> int:
 
 
 _LETTERS = {b"f": "f", b"d": "d", b"l": "l"}
+_NOW = re.compile(rb"choline-now (\d{0,11})")
 _RECORD = re.compile(rb"(.) ([0-7]{1,6}) (\d{1,18}) (-?\d{1,18})(?:\.\d{1,20})? (.+)", re.DOTALL)
 
 

@@ -36,7 +36,7 @@ from choline_tui.ssh.rsync import VANISHED, RsyncUnusable, rsync_here, run_rsync
 from choline_tui.ssh.tarstream import printable
 from choline_tui.ssh.together import together
 
-__all__ = ["Method", "download", "remove_there", "upload"]
+__all__ = ["KEPT_FREE", "Method", "differs", "download", "one_here", "remove_there", "upload"]
 
 Method = Literal["auto", "rsync", "tar"]
 
@@ -96,7 +96,7 @@ async def upload(
             there = await remote_listing(conn, dest)
             await remove_there(conn, dest, _extras(there, listing, mirror))
     assert there is not None
-    changed = [name for name in names if _differs(listing[name], there.get(name))]
+    changed = [name for name in names if differs(listing[name], there.get(name))]
     _count_present(meter, listing, set(names) - set(changed))
     size, count, left_out = await tarstream.send(conn, base, dest, changed, meter, links)
     return _done(meter, size, count, "tar", skipped + left_out)
@@ -112,18 +112,21 @@ async def download(
     on_progress: OnProgress | None = None,
     method: Method = "auto",
     again: Collection[bytes] = (),
+    listed: dict[bytes, Entry] | None = None,
+    basis: Path | None = None,
 ) -> Transfer:
     """Bring what is under ``src`` (relative to the remote's home) into the folder ``dest``.
 
     ``exclude``: see ``listing.excluder``. Nothing is deleted here. ``max_bytes`` > 0: ``TransferFailed``
     when there is more, and enforced against a remote that lies about it; so is the room on this
-    computer's disk. ``again``: names to bring, and no others, whatever their size and time say. Raises as
-    ``upload`` does. A directory that is not there counts as an empty one.
+    computer's disk. ``again``: names to bring, and no others, whatever their size and time say. ``listed``:
+    what is there, as looked at before: these names and no others. ``basis``: an absolute folder whose files
+    rsync may start from. Raises as ``upload`` does. A directory that is not there counts as an empty one.
     """
     meter = Meter(on_progress)
     too_long: list[bytes] = []
     there, use_rsync, here = await together(
-        remote_listing(conn, src, too_long),
+        remote_listing(conn, src, too_long) if listed is None else _known(listed),
         _prepare(conn, None, method),
         asyncio.to_thread(local_listing, dest),
     )
@@ -157,9 +160,9 @@ async def download(
             kept = folder.make_way(name)
             skipped.append(f"{printable(name)}: a directory before, kept as {printable(kept)}")
         del skipped[1000:]
-        needed = {n for n, e in wanted.items() if e.kind in "fdl" and _differs(e, here.get(n))}
+        needed = {n for n, e in wanted.items() if e.kind in "fdl" and differs(e, here.get(n))}
         room = _room(dest, sum(wanted[name].size for name in needed if wanted[name].kind == "f"))
-        skipped += await asyncio.to_thread(_one_here, folder, wanted)
+        skipped += await asyncio.to_thread(one_here, folder, wanted)
         if not wanted:
             return _done(meter, 0, 0, "none", skipped)
         if use_rsync:
@@ -173,7 +176,9 @@ async def download(
                     *_excluded(too_long, "/"),
                     *_excluded(linked, ""),
                 ]
-                names = sorted(wanted) if again else None
+                names = sorted(wanted) if again or listed is not None else None
+                leave += ["--ignore-times"] if again else []
+                leave += [f"--compare-dest={basis}"] if basis is not None else []
                 size, count = await _rsync_down(
                     conn, src, dest, folder, leave, names, max_bytes=max_bytes, room=room, meter=meter
                 )
@@ -188,7 +193,7 @@ async def download(
                 raise
         if not again:
             here = await asyncio.to_thread(local_listing, dest)
-        names = [n for n, e in wanted.items() if e.kind in "fdl" and _differs(e, here.get(n))]
+        names = [n for n, e in wanted.items() if e.kind in "fdl" and differs(e, here.get(n))]
         _count_present(meter, wanted, set(wanted) - set(names))
         if not names:
             return _done(meter, 0, 0, "tar", skipped)
@@ -198,6 +203,10 @@ async def download(
         return _done(meter, size, count, "tar", skipped + refused)
     finally:
         folder.close()
+
+
+async def _known(listed: dict[bytes, Entry]) -> dict[bytes, Entry]:
+    return listed
 
 
 def _least(max_bytes: int, room: int) -> int:
@@ -217,7 +226,7 @@ def _room(dest: Path, needed: int) -> int:
     return max(1, room)
 
 
-def _one_here(folder: Folder, names: Collection[bytes]) -> list[str]:
+def one_here(folder: Folder, names: Collection[bytes]) -> list[str]:
     """What to say of names that are several there and would be one on this computer's disk."""
     seen: dict[str, bytes] = {}
     doubles: list[tuple[bytes, bytes]] = []
@@ -336,10 +345,10 @@ async def _rsync_down(
     room: int,
     meter: Meter,
 ) -> tuple[int, int]:
-    """``leave``: options that leave something out. ``names``: bring these, and whatever they look like."""
+    """``leave``: options that say what is left out or not looked at. ``names``: bring these alone."""
     options = [*_DOWN, *leave]
     if names is not None:
-        options += ["--ignore-times", "--ignore-missing-args", "--no-recursive"]
+        options += ["--ignore-missing-args", "--no-recursive"]
     before, there = await asyncio.to_thread(folder.usage)
 
     def watch() -> str:
@@ -412,7 +421,8 @@ def _runs(entry: Entry) -> bool:
     return entry.kind == "f" and bool(entry.mode & 0o111)
 
 
-def _differs(wanted: Entry, there: Entry | None) -> bool:
+def differs(wanted: Entry, there: Entry | None) -> bool:
+    """Whether what is wanted has to be moved, as far as kind, size and time tell."""
     if there is None or there.kind != wanted.kind:
         return True
     if wanted.kind == "l":

@@ -28,6 +28,8 @@ def test_a_whole_project(tmp_path: Path) -> None:
         send = ["corpus", {path = "/", into = "root"}]
         exclude = ["*.ckpt"]
         results = ["out/checkpoints"]
+        results_exclude = ["*.tmp", "wandb/"]
+        results_keep = 3
         [env]
         SEED = "7"
         [run]
@@ -46,6 +48,7 @@ def test_a_whole_project(tmp_path: Path) -> None:
     assert [(s.path, s.into) for s in found.data()] == [(str(tmp_path / "corpus"), ""), ("/", "root")]
     assert found.excluded == ("*.ckpt", "/results/", "/out/checkpoints/")
     assert found.env == {"SEED": "7"}
+    assert (found.results_exclude, found.results_keep) == (["*.tmp", "wandb/"], 3)
 
 
 def test_an_empty_file_is_a_project(tmp_path: Path) -> None:
@@ -74,6 +77,10 @@ def test_an_empty_file_is_a_project(tmp_path: Path) -> None:
         ),
         ('send = [{path = "x", into = "../y"}]', "send[0].into: needs a relative path below data/", ""),
         ('results = ["../x"]', "results[0]: needs a relative path", ""),
+        ('results_exclude = ["**/"]', "results_exclude[0]: leaves out every result", ""),
+        ('results_exclude = ["!a"]', "results_exclude[0]: needs a pattern of names", ""),
+        ('results_exclude = ["[ab]"]', "results_exclude[0]: takes * and ? only", ""),
+        ("results_keep = -1", "results_keep: must be", ""),
         ('results_dir = "/abs"', "results_dir: needs a relative path", ""),
         ("[env]\nA = 1", "env.A: needs text in quotes", ""),
         ('[env]\n"A B" = "1"', "env: 'A B' is not a name", ""),

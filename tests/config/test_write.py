@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choline_tui.config import load_project
-from choline_tui.config.write import SCHEMA_FILE, edit_text, new_text, write_project
+from choline_tui.config.write import _EXAMPLES, SCHEMA_FILE, edit_text, new_text, write_project
 from choline_tui.kernel.errors import ProjectError
 
 BY_HAND = """\
@@ -42,7 +42,7 @@ def test_every_example_is_a_value_that_the_project_reads(tmp_path: Path) -> None
     """What stands there commented out must be right when somebody takes the # away."""
     lines = new_text({}, {}, schema=False).split("\n")
     plain = [line[2:] for line in lines if line.startswith("# ") and " = " in line]
-    assert len(plain) == 13
+    assert len(plain) == len(_EXAMPLES)
     (tmp_path / "choline.toml").write_text("\n".join(plain))
     assert load_project(tmp_path).command
 

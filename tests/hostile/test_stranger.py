@@ -10,6 +10,7 @@ import pytest
 
 from choline_tui.kernel.errors import HostKeyChanged, SshDropped, TransferFailed
 from choline_tui.kernel.protocol import Lease
+from choline_tui.kernel.session import ResultRules
 from choline_tui.provision.session import SshSession
 from choline_tui.ssh import rsync
 from choline_tui.ssh.connect import SshPool
@@ -78,7 +79,7 @@ async def test_results_that_no_path_names_are_not_given_up_in_silence(
     nested(results, 2100)
     into = tmp_path / "in"
     try:
-        got = await session.fetch("r", str(into), final=False)
+        got = await session.fetch("r", str(into), final=False, rules=ResultRules(settle_s=0))
         assert got.files == 1 and "too long for this computer" in got.skipped[0]
         with pytest.raises(TransferFailed, match=r"1 result folder\(s\) cannot be read there") as caught:
             await session.fetch("r", str(into), final=True)

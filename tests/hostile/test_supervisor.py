@@ -16,6 +16,7 @@ import pytest
 
 from choline_tui.kernel.errors import CholineError, RemoteError, SshDropped, TransferFailed
 from choline_tui.kernel.protocol import Frame, JobSpec, Lease
+from choline_tui.kernel.session import ResultRules
 from choline_tui.provision import session as sessions
 from choline_tui.provision import snippets
 from choline_tui.provision.session import SshSession
@@ -329,7 +330,7 @@ async def test_what_is_home_stays_home_whatever_the_list_says(liar: Liar, tmp_pa
     (results / "a").write_text("content")
     (results / "sub" / "b").write_text("content")
     into = tmp_path / "in"
-    await liar.session.fetch("r", str(into), final=False)
+    await liar.session.fetch("r", str(into), final=False, rules=ResultRules(settle_s=0))
     before = tree(into)
     liar.says(
         entry("results/a"), entry("results/sub/b"), entry("results/sub"), entry("results/a/x"),

@@ -22,6 +22,13 @@ READERS: dict[str, Any] = {
 FILES = sorted(SAMPLES.glob("v*/*"))
 
 
+def _holds(again: Any, content: Any) -> bool:
+    """Whether ``again`` has all of ``content``; what is newer may be there besides."""
+    if isinstance(content, dict):
+        return all(key in again and _holds(again[key], value) for key, value in content.items())
+    return bool(again == content)
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_a_sample_is_read(path: Path) -> None:
     data = path.read_bytes()
@@ -37,8 +44,7 @@ def test_a_sample_is_read(path: Path) -> None:
         content = json.loads(data)
         value = READERS[path.stem](content)
         # nothing of an old sample may be lost on the way through this version
-        again = value.to_wire()
-        assert {k: again[k] for k in content} == content
+        assert _holds(value.to_wire(), content)
 
 
 def test_this_version_has_left_its_samples() -> None:

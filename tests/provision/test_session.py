@@ -25,7 +25,7 @@ from choline_tui.kernel.errors import (
     UsageError,
 )
 from choline_tui.kernel.protocol import Frame, JobSpec, Lease
-from choline_tui.kernel.session import Item, RemoteSession
+from choline_tui.kernel.session import Item, RemoteSession, ResultRules
 from choline_tui.provision.install import Program, program
 from choline_tui.provision.session import SshSession
 from choline_tui.provision.snippets import LAUNCHER
@@ -199,7 +199,7 @@ async def test_a_file_that_differs_is_fetched_again(place: Place, tmp_path: Path
     for n in range(3):
         (place.home / f"choline/r/results/{n}").write_text(f"file {n}")
     into = tmp_path / "in"
-    await place.session.fetch("r", str(into), final=False)
+    await place.session.fetch("r", str(into), final=False, rules=ResultRules(settle_s=0))
     wrong = into / "results/1"
     times = wrong.stat()
     wrong.write_text("FILE 1")  # same size, same time: only the hash tells

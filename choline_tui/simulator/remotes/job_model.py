@@ -10,6 +10,8 @@ from choline_tui.kernel.protocol import ENDED, RUNNING, SETUP, STOPPING, JobSpec
 
 __all__ = ["JobModel", "ModelledJob"]
 
+SETTLED_S = 10.0
+"""s after which a modelled supervisor tells of a result file"""
 TERM, KILL = 143, 137
 """what a shell gives for a command that these signals ended"""
 
@@ -124,7 +126,7 @@ class ModelledJob:
         if self.lost_at is not None:
             return None
         moments = [self._command_at, self._end()[0], *(at for _, at, _ in self._lines())]
-        moments += [at for at, _, _ in self._results()]
+        moments += [moment for at, _, _ in self._results() for moment in (at, at + SETTLED_S)]
         return min((m for m in moments if m > now), default=None)
 
     def end_time(self) -> float | None:
@@ -137,6 +139,7 @@ class ModelledJob:
         status.log_bytes = {s: len(self.log(s, now)) for s in ("setup", "run") if self.log(s, now)}
         status.log_dropped = max(0, len(self._whole_log("run", now)) - self.spec.log_max_bytes)
         status.results_bytes = sum(len(content) for content in self.results(now).values())
+        status.fresh = len(self.results(now - SETTLED_S))
         if self._command_at <= now and self.spec.setup:
             status.setup_exit = self.model.setup_exit
         if self.lost_at is not None and self.mended_at is not None:

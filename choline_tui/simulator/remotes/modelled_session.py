@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from choline_tui.kernel.clock import Clock
@@ -20,7 +21,7 @@ from choline_tui.kernel.protocol import (
     Probe,
     RemoteStatus,
 )
-from choline_tui.kernel.session import Item, OnProgress, Progress, Transfer
+from choline_tui.kernel.session import RULES, Item, OnProgress, Progress, ResultRules, Transfer
 from choline_tui.simulator.remotes.job_model import ModelledJob
 from choline_tui.simulator.remotes.machine_model import TICK, VERSION, Machine, Sent
 from choline_tui.simulator.remotes.shims import driver_name
@@ -127,7 +128,7 @@ class ModelledSession:
         machine = await self._request()
         found = self._job(job)
         at = {source: max(0, offsets.get(source, 0)) for source in SOURCES}
-        told: tuple[str, str] | None = None
+        told: tuple[str, str, int] | None = None
         while True:
             self._check()
             now = machine.now()
@@ -138,8 +139,8 @@ class ModelledSession:
                     piece = log[at[source] : at[source] + Frame.MAX_DATA]
                     yield Frame(source, at[source], piece)
                     at[source] += len(piece)
-            if (status.state, status.reason) != told:
-                told = (status.state, status.reason)
+            if (status.state, status.reason, status.fresh) != told:
+                told = (status.state, status.reason, status.fresh)
                 yield Frame(status=status)
             if status.state == ENDED:
                 return
@@ -168,11 +169,12 @@ class ModelledSession:
         final: bool,
         max_bytes: int = 0,
         on_progress: OnProgress | None = None,
+        rules: ResultRules = RULES,
     ) -> Transfer:
-        """Writes real files, those that are new or differ."""
+        """Writes real files, those that are new or differ. A modelled file is whole from the beginning."""
         machine = await self._request()
         began = self._clock.monotonic()
-        files = machine.files(run)
+        files = {p: content for p, content in machine.files(run).items() if not _left_out(p, rules.exclude)}
         if max_bytes > 0 and sum(map(len, files.values())) > max_bytes:
             raise TransferFailed(f"the results are larger than the {max_bytes} bytes allowed")
         base = Path(into)
@@ -225,6 +227,10 @@ def _measure(run: str, item: Item) -> Sent:
         with contextlib.suppress(OSError):
             size += (base / os.fsdecode(name)).lstat().st_size
     return Sent(run, item.part, item.into, names, size)
+
+
+def _left_out(path: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(part, p.strip("/")) for part in path.split("/")[1:] for p in patterns)
 
 
 def _differs(file: Path, content: bytes) -> bool:
