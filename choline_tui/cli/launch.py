@@ -25,6 +25,7 @@ examples:
   choline run --query 'gpu_ram>=40' --max-price 1.20 -y -- python train.py
   choline run --gpu 1x3090 --env LR=3e-4 -p 6006 --name sweep-3 -m 'warmup 500'
   choline run --like k3fq7p --max-price 0.40
+  choline run --keep 30m --gpu 4090 -- ./train.sh; choline run --on k3fq7p -- ./train.sh
   choline run --gpu h100 --dry-run --json -- ./train.sh
 
 One word after '--' is text for the shell ('make && ./train'); several are a
@@ -90,6 +91,10 @@ def _what(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--env-from", default="", metavar="FILE",
                        help="packages that uv installs there: uv.lock, requirements.txt, ...; auto: what is "
                             "found; image: none")  # fmt: skip
+    group.add_argument(
+        "--on", default="", metavar="RENTAL",
+        help="on a machine that was kept (--keep): its rental, contract or a run that had it; rents nothing",
+    )  # fmt: skip
     group = parser.add_argument_group("what it may cost")
     group.add_argument("--max-price", type=money, metavar="$/H", help="most $/h, disk included (the cap)")
     group.add_argument(
@@ -147,6 +152,8 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
                 f"there is no choline.toml in {project} or above",
                 hint="'choline init' writes one; or: choline run --gpu 4090 -- python train.py",
             )
+    if args.on and args.filter:
+        raise UsageError("--filter says what to rent, and --on rents nothing", hint="Leave one of them out.")
     if args.bid is not None and args.type == "on-demand":
         raise UsageError("--bid is for --type interruptible", hint="Leave one of them out.")
     fields = {
@@ -155,6 +162,7 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "like": args.like,
         "same_code": args.same_code and not args.commit,
         "commit": args.commit,
+        "on": args.on,
         "like_what": args.like_what if args.like else "plan",
         "gpu": args.gpu,
         "query": args.query,
@@ -222,10 +230,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from choline_tui.cli.plan import print_card
 
     print_card(card, out, err=True)
-    if not context.confirm(
-        f"Rent at up to {dollars(card.plan.cap)}/h and run?", yes=args.yes, why="renting a machine"
-    ):
-        out.note("Nothing was rented.")
+    if card.rental is not None:
+        question, why = f"Run on it at {dollars(card.price)}/h?", "running on a machine that bills"
+    else:
+        question, why = f"Rent at up to {dollars(card.plan.cap)}/h and run?", "renting a machine"
+    if not context.confirm(question, yes=args.yes, why=why):
+        out.note("Nothing was rented." if card.rental is None else "Nothing was started.")
         return INTERRUPTED
     # what was shown is what is paid: the cap of the card goes along, however the market has moved
     asked = asked.model_copy(update={"max_price": card.plan.cap, "premium": None})

@@ -34,10 +34,15 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
         )
         rows.append(("offer", where))
         rows.append(("price", f"{dollars(card.price)}/h with {disk}, {plan.type}"))
-    if plan.type == "interruptible":
+    if card.rental is not None:
+        rows += _kept_rows(card, disk)
+    elif plan.type == "interruptible":
         rows.append(("bid", f"{dollars(card.bid)}/h; somebody who bids more ends it"))
     fit = f"{'' if card.complete else 'at least '}{card.offers} offer{'' if card.offers == 1 else 's'}"
-    rows.append(("cap", f"{dollars(plan.cap)}/h with {disk}; nothing dearer is rented ({fit} under it now)"))
+    if card.rental is None:
+        rows.append(
+            ("cap", f"{dollars(plan.cap)}/h with {disk}; nothing dearer is rented ({fit} under it now)")
+        )
     life = format_duration(plan.max_life_s)
     most = dollars(plan.cap * plan.max_life_s / 3600, 2)
     rows.append(
@@ -73,6 +78,28 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
         rows.append(("credit", dollars(card.credit, 2)))
     rows += [("!", clean(warning, 400)) for warning in card.warnings]
     return rows
+
+
+def _kept_rows(card: "PlanCard", disk: str) -> list[tuple[str, str]]:
+    """The machine that was kept."""
+    rental = card.rental or {}
+    before = [str(stay.get("run")) for stay in rental.get("past") or []] + [str(rental.get("run"))]
+    machine = ", ".join(
+        filter(
+            None,
+            (
+                f"{number(rental.get('num_gpus'))}x {clean(rental.get('gpu_name') or 'unknown GPU', 40)}",
+                clean(rental.get("place_name"), 40),
+                f"rental {clean(rental.get('id'), 40)}",
+                f"contract {number(rental.get('contract'))}",
+            ),
+        )
+    )
+    kind = f", {card.plan.type}; somebody who bids more ends it" if card.plan.type == "interruptible" else ""
+    return [
+        ("on", f"{machine}; it was kept after run {clean(', '.join(before), 200)}, and nothing is rented"),
+        ("price", f"{dollars(card.price)}/h with {disk}{kind}, as it bills now"),
+    ]
 
 
 def print_card(card: "PlanCard", out: Output, *, err: bool) -> None:

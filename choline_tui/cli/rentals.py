@@ -109,6 +109,10 @@ def _what(row: Mapping[str, Any], now: float) -> str:
     keep = row.get("keep_until")
     if isinstance(keep, (int, float)):
         pieces.append(f"kept for {span(keep - now)} more")
+        if row.get("rental") and keep > now:
+            pieces[-1] += f", for 'choline run --on {clean(row['rental'], 40)}'"
+    if row.get("past"):
+        pieces.append(f"had by {clean(', '.join(map(str, row['past'])), 80)} before")
     if row.get("whose") == "ours" and row.get("listed") is False:
         pieces.append("not in the market's listing")
     if row.get("reason"):

@@ -276,6 +276,7 @@ def view_json(view: "RunView", now: float, *, full: bool = True) -> dict[str, An
         "cost": round(view.cost(now), 6),
         "per_hour": round(view.per_hour(), 6),
         "rentals": [r.model_dump(mode="json") for r in view.rentals],
+        "had": [r.model_dump(mode="json") for r in view.had],
     }
     if full:
         document["attempts"] = [a.model_dump(mode="json") for a in view.attempts]
@@ -358,7 +359,7 @@ def _show_run(view: "RunView", context: Context, now: float) -> None:
 def _show_rentals(view: "RunView", evidence: dict[str, str], context: Context, now: float) -> None:
     out = context.out
     for attempt in view.attempts:
-        rental = next((r for r in view.rentals if r.id == attempt.rental), None)
+        rental = next((r for r in (*view.rentals, *view.had) if r.id == attempt.rental), None)
         out.line()
         word = str(attempt.outcome or attempt.state)
         out.line(
@@ -367,18 +368,22 @@ def _show_rentals(view: "RunView", evidence: dict[str, str], context: Context, n
         )
         if rental is None:
             continue
-        red: tuple[Style, ...] = ("red",) if rental.may_bill and not view.run.live else ()
+        mine = rental.run == view.run.id
+        kept = rental.keep_until if mine else None
+        red: tuple[Style, ...] = ("red",) if mine and rental.may_bill and not view.run.live else ()
         price = rental.price if rental.price is not None else rental.offer_price
         out.fields(
             [
-                ("rental", out.paint(f"{rental.id}, {rental.state}", *red)),
+                ("rental", out.paint(f"{rental.id}, {rental.state}", *red)
+                           + ("" if mine else f"; it went on to run {rental.run}")),
                 ("contract", "" if rental.contract is None else str(rental.contract)),
                 ("machine", f"{rental.num_gpus}x {clean(rental.gpu_name)}, {clean(rental.place_name)}, "
                             f"machine {number(rental.machine_id)}, offer {rental.offer_id}"),
                 ("price", f"{dollars(price)}/h with {rental.disk_gb:g} GB disk (cap {dollars(rental.cap)})"),
-                ("cost", f"about {dollars(rental.cost_until(now))}"),
+                ("cost", f"about {dollars(rental.cost_of(view.run.id, now))}"),
                 ("label", clean(rental.label)),
-                ("kept until", when(rental.keep_until, now) if rental.keep_until is not None else ""),
+                ("kept until", when(kept, now) if kept is not None else ""),
+                ("had by", ", ".join(stay.run for stay in rental.past) if mine else ""),
                 ("released", clean(rental.release_reason, 300)),
                 ("gone", when(rental.gone, now) if rental.gone is not None else ""),
                 ("evidence", clean(evidence.get(rental.id), 1000)),

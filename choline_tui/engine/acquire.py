@@ -27,7 +27,7 @@ from choline_tui.model.label import make_label
 from choline_tui.model.offer import Offer
 from choline_tui.model.run import Attempt, AttemptState, Outcome, Rental, RentalState, Run, RunState
 
-__all__ = ["acquire"]
+__all__ = ["acquire", "rehearse"]
 
 OFFERS_AT_ONCE = 6
 REMEMBER_MACHINES = 7 * 86400.0
@@ -49,7 +49,7 @@ async def acquire(ctx: Context, run_id: str) -> None:
             return
         try:
             # before any money is spent: can what is to be sent be had, and can results come home?
-            await _rehearse(ctx, run)
+            await rehearse(ctx, run)
             await ctx.place.ready()
             account = await ctx.place.account()
             page = await ctx.book.search(plan_query(run.plan), fresh=0, for_rent=True)
@@ -97,7 +97,7 @@ def _nothing(ctx: Context, run: Run, seen: int) -> None:
         _later(ctx, run, now + ctx.timing.no_offer, what)
 
 
-async def _rehearse(ctx: Context, run: Run) -> None:
+async def rehearse(ctx: Context, run: Run) -> None:
     """Raises UsageError or StoreError, with what to do, for what would fail on every machine."""
     into = Path(run.plan.results_into)
     try:

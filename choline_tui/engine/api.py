@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from choline_tui.codestate import capture, capture_commit
 from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import find_project, load_project
+from choline_tui.engine.acquire import rehearse
 from choline_tui.engine.checked import checked, read_request
 from choline_tui.engine.code import WITHOUT_PROJECT, CodeMethods
 from choline_tui.engine.core import Engine
@@ -24,13 +26,14 @@ from choline_tui.engine.machine import bring
 from choline_tui.engine.offers import FRESH_FOR
 from choline_tui.engine.planning import Draft, cap_from, draft, new_id, when_unreachable
 from choline_tui.engine.removal import check_code_is_there, remove, sweep_objects
+from choline_tui.engine.reuse import check_free, draft_on, find_kept, hand_over
 from choline_tui.engine.server import Method
 from choline_tui.kernel.errors import NotFound, RemoteError, StoreError, UsageError, VastError
 from choline_tui.kernel.layout import run_dir
 from choline_tui.model.choose import plan_price
 from choline_tui.model.code import CodeState
 from choline_tui.model.label import read_label
-from choline_tui.model.offer import OfferPage
+from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
 from choline_tui.model.request import PlanCard, RunRequest
 from choline_tui.model.run import Plan, Rental, RentalState, Run, RunState
@@ -50,6 +53,41 @@ ACTS = frozenset(("start", "stop", "pull", "push", "destroy", "rm", "engine_stop
 
 REFUSED_FOR = 7 * 86400.0
 Disk = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Where a run would execute: under an offer, or on a rental that was kept."""
+
+    made: Draft
+    plan: Plan
+    page: OfferPage | None = None
+    offers: Sequence[Offer] = ()
+    rental: Rental | None = None
+
+    def facts(self) -> tuple[dict[str, Any], list[str]]:
+        """What the card says of it, and what it warns of."""
+        plan, rental = self.plan, self.rental
+        if rental is not None:
+            return {
+                "rental": rental.model_dump(mode="json", exclude={"seen"}),
+                "price": rental.price,
+                "disk_per_day": rental.disk_per_hour * 24,
+            }, []
+        assert self.page is not None
+        best, warnings = self.offers[0], []
+        disk_hour, priced = best.disk_per_hour(plan.disk_gb), plan_price(best, plan)
+        if best.duration is not None and best.duration < plan.max_life_s:
+            warnings.append(f"the host offers it for {best.duration / 86400:.1f} more days only")
+        return {
+            "offer": best.model_dump(mode="json", exclude_none=True),
+            "price": priced[0] if priced else None,
+            "bid": priced[1] if priced else None,
+            "offers": len(self.offers),
+            "offers_seen": len(self.page.offers),
+            "complete": self.page.complete,
+            "disk_per_day": disk_hour * 24 if disk_hour is not None else None,
+        }, warnings
 
 
 class Api:
@@ -217,12 +255,22 @@ class Api:
         return self.ctx.store.find_run(request.like) if request.like else None
 
     def _repeated(self, request: RunRequest) -> tuple[Run | None, Rental | None]:
-        """The run that is repeated, and what was rented for it last."""
+        """The run that is repeated, and what it had last."""
         like = self._like(request)
-        rentals = self.ctx.store.rentals(run=like.id) if like is not None else []
+        if like is None:
+            return None, None
+        store = self.ctx.store
+        rentals = [*store.rentals_had(like.id), *store.rentals(run=like.id)]
         return like, rentals[-1] if rentals else None
 
-    async def _draft(self, request: RunRequest) -> tuple[Draft, OfferPage]:
+    async def _choose(self, request: RunRequest) -> "_Chosen":
+        if request.on:
+            rental = find_kept(self.ctx.store, request.on)
+            owner = check_free(self.ctx.store, rental, self.ctx.clock.time())
+            made = await asyncio.to_thread(
+                draft_on, request, self.paths, self.environ, rental, owner, self._like(request)
+            )
+            return _Chosen(made, made.plan, rental=rental)
         made, _settings = await asyncio.to_thread(
             draft, request, self.paths, self.environ, *self._repeated(request)
         )
@@ -230,7 +278,9 @@ class Api:
         page = None
         if request.offer is not None:
             page = self.ctx.book.named(made.query, request.offer)
-        return made, page or await self.ctx.book.search(made.query)
+        page = page or await self.ctx.book.search(made.query)
+        plan, offers = cap_from(made, page, self._refused())
+        return _Chosen(made, plan, page, offers)
 
     def _refused(self) -> set[int]:
         return set(self.ctx.store.refused_machines(self.ctx.clock.time() - REFUSED_FOR))
@@ -258,27 +308,18 @@ class Api:
 
     async def plan(self, request: dict[str, Any]) -> dict[str, Any]:
         asked = read_request(request)
-        made, page = await self._draft(asked)
-        plan, offers = cap_from(made, page, self._refused())
+        chosen = await self._choose(asked)
+        made, plan = chosen.made, chosen.plan
         async with self._freezing.shared():
             code = await self._code(asked, made, self.paths.cache_dir / "plan")
-        best = offers[0]
         credit: float | None = None
         with contextlib.suppress(VastError):  # the card shows that it is not known
             credit = (await self.place.client.account()).credit
-        disk_hour = best.disk_per_hour(plan.disk_gb)
-        priced = plan_price(best, plan)
-        warnings = [*made.query.warnings, *(code.warnings if code else ())]
-        if best.duration is not None and best.duration < plan.max_life_s:
-            warnings.append(f"the host offers it for {best.duration / 86400:.1f} more days only")
+        facts, own_warnings = chosen.facts()
+        warnings = [*made.query.warnings, *(code.warnings if code else ()), *own_warnings]
         card = PlanCard(
             plan=plan.but(results_into=str(Path(plan.results_into) / "RUN")),
-            offer=best.model_dump(mode="json", exclude_none=True),
-            price=priced[0] if priced else None,
-            bid=priced[1] if priced else None,
-            offers=len(offers),
-            offers_seen=len(page.offers),
-            complete=page.complete,
+            **facts,
             commit=code.commit if code else "",
             branch=code.branch if code else "",
             dirty=code.dirty_count if code else 0,
@@ -286,7 +327,6 @@ class Api:
             files=code.file_count if code else 0,
             bytes=code.total_bytes if code else 0,
             data_bytes=await asyncio.to_thread(_size, [s.path for s in plan.send]),
-            disk_per_day=disk_hour * 24 if disk_hour is not None else None,
             warnings=warnings,
             when_unreachable=when_unreachable(plan),
             credit=credit,
@@ -295,20 +335,28 @@ class Api:
 
     async def start(self, request: dict[str, Any]) -> dict[str, Any]:
         asked = read_request(request)
-        made, page = await self._draft(asked)
-        plan, _offers = cap_from(made, page, self._refused())
+        chosen = await self._choose(asked)
         run_id = new_id(self.ctx.store.run_ids())
         async with self._freezing.shared():
             # until the run is in the store, nothing says that its code is needed
-            code = await self._code(asked, made, self.paths.code_dir(run_id))
-            run = self._add(asked, plan, run_id, code)
+            code = await self._code(asked, chosen.made, self.paths.code_dir(run_id))
+            run = self._new(asked, chosen.plan, run_id, code)
+            if chosen.rental is not None:
+                await rehearse(self.ctx, run)
+                with self.ctx.ledger.batch() as batch:
+                    hand_over(batch, self.ctx.store, run, chosen.rental, self.ctx.clock.time())
+                self.engine.poke(chosen.rental.run)
+            else:
+                cap = f"asked for, with a cap of ${run.plan.cap:.4f}/h ({run.plan.disk_gb:g} GB disk)"
+                with self.ctx.ledger.batch() as batch:
+                    batch.add_run(run, cap)
         self.engine.poke(run_id)
-        return run.model_dump(mode="json")
+        return self.ctx.store.run(run_id).model_dump(mode="json")
 
-    def _add(self, asked: RunRequest, plan: Plan, run_id: str, code: CodeState | None) -> Run:
+    def _new(self, asked: RunRequest, plan: Plan, run_id: str, code: CodeState | None) -> Run:
         plan = plan.but(results_into=str(Path(plan.results_into) / run_id))
         now = self.ctx.clock.time()
-        run = Run(
+        return Run(
             id=run_id,
             plan=plan,
             code=code,
@@ -317,9 +365,6 @@ class Api:
             updated=now,
             like=self.ctx.store.find_run(asked.like).id if asked.like else None,
         )
-        with self.ctx.ledger.batch() as batch:
-            batch.add_run(run, f"asked for, with a cap of ${plan.cap:.4f}/h ({plan.disk_gb:g} GB disk)")
-        return run
 
     async def rm(
         self,

@@ -78,6 +78,7 @@ def _second(batch: Batch, rental: Rental, contract: int) -> None:
             state=RentalState.RELEASING,
             contract=contract,
             release_reason="a second contract with the same label",
+            past=[],
             billed_from=rental.intended,
             price=rental.offer_price,
             gone=None,
@@ -172,9 +173,11 @@ async def watch(ctx: Context, rental_id: str) -> None:
     except CholineError as error:
         _put_off(ctx, rental_id, error)
         return
-    rental = ctx.store.rental(rental_id)
+    asked_for, rental = rental.run, ctx.store.rental(rental_id)
     if rental.state not in (RentalState.BOOTING, RentalState.UP, RentalState.HELD):
         return
+    if rental.run != asked_for:
+        return  # it went on to another run meanwhile, whose engine lane looks for itself: a look counts once
     now = ctx.clock.time()
     instance = listing.contract(rental.contract)
     if instance is None:
@@ -439,4 +442,5 @@ async def verify(ctx: Context, rental_id: str) -> None:
         gone=now,
         trouble="",
     )
-    ctx.ledger.note("money", f"cost about ${rental.cost:.4f}", run=rental.run, rental=rental_id)
+    cost = rental.cost_of(rental.run, now)
+    ctx.ledger.note("money", f"cost about ${cost:.4f}", run=rental.run, rental=rental_id)

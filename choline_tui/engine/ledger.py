@@ -10,7 +10,7 @@ from typing import Any
 
 from choline_tui.engine.hub import Hub
 from choline_tui.kernel.clock import Clock
-from choline_tui.model.run import Attempt, Event, Rental, Run
+from choline_tui.model.run import Attempt, Event, Rental, Run, Stay
 from choline_tui.store import Store
 
 __all__ = ["Batch", "Ledger"]
@@ -62,6 +62,19 @@ class Batch:
         self.rentals[rental] = new
         reason = changes.get("release_reason", "")
         self._tell("rental", text, old.state, new.state, reason, run=old.run, rental=rental)
+        return new
+
+    def hand_over(self, rental: str, to: Attempt, text: str, **changes: Any) -> Rental:
+        """A rental goes on to the run of this attempt; what it cost until now stays with those it had."""
+        old = self.rentals.get(rental) or self._store.rental(rental)
+        cost = old.cost_until(self._now)
+        stay = Stay(run=old.run, attempt=old.attempt, until=self._now, cost=old.cost_of(old.run, self._now))
+        new = old.but(
+            run=to.run, attempt=to.n, past=[*old.past, stay], cost=cost, cost_at=self._now, **changes
+        )
+        self.rentals[rental] = new
+        self.note("rental", text, run=to.run, rental=rental, new=new.state)
+        self.note("note", f"its machine went on to run {to.run}", run=old.run, rental=rental)
         return new
 
     def note(

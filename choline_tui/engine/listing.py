@@ -41,7 +41,7 @@ def market_rows(
         }
         if ours is None:
             row |= {"rental": None, "run": label.run if label else None, "state": None, "reason": ""}
-            row |= {"since": instance.start_date, "cost": None, "keep_until": None}
+            row |= {"since": instance.start_date, "cost": None, "keep_until": None, "past": []}
         rows.append(row)
     for rental in rentals:
         if rental.contract is None or rental.contract not in seen:
@@ -65,5 +65,6 @@ def _row(rental: Rental, now: float) -> dict[str, Any]:
         "since": rental.billed_from,
         "cost": rental.cost_until(now),
         "keep_until": rental.keep_until,
+        "past": [stay.run for stay in rental.past],
         "reason": rental.trouble or rental.release_reason,
     }

@@ -54,14 +54,17 @@ def check_machine(probe: Probe, rental: Rental, plan: Plan) -> None:
     if probe.market is False:
         raise MachineRefused("it cannot reach the market, so it could not end itself")
     free_gb = probe.disk_free_bytes / 1e9
-    if free_gb < min(0.5 * plan.disk_gb, plan.disk_gb - 10):
+    if not rental.past and free_gb < min(0.5 * plan.disk_gb, plan.disk_gb - 10):
         raise MachineRefused(f"{free_gb:.1f} GB of disk free, {plan.disk_gb:g} GB rented")
 
 
-def _lease(run: Run, rental: Rental, now: float, **more: bool) -> Lease:
+def _lease(run: Run, rental: Rental, now: float, **more: Any) -> Lease:
     seconds = run.plan.lease_s
     if rental.deadline is not None:
         seconds = max(60.0, min(seconds, rental.deadline - now))
+    if rental.past and rental.deadline is not None:
+        # it was rented with the deadline of another run: its guard is told this one's
+        more["deadline_s"] = max(60.0, rental.deadline - now)
     return Lease(seconds=seconds, grace_s=run.plan.grace_s, **more)
 
 

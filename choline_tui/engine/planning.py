@@ -261,6 +261,7 @@ def _draft_like(
     }
     plan = old.but(**{k: v for k, v in changes.items() if v not in ("", None)})
     plan = plan.but(
+        on="",
         env={**old.env, **request.env},
         ports=request.ports or old.ports,
         results_into=str(Path(old.results_into).parent) if old.results_into else "",

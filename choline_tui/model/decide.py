@@ -184,6 +184,9 @@ def _without_attempt(
     if run.hopeless:
         return Action(Do.FINISH, lane, why=run.hopeless, outcome=Outcome.ERROR)
     spent = [a for a in attempts if a.outcome is Outcome.ERROR]
+    if run.plan.on and spent:
+        why = f"the machine it was to run on is no longer there: {spent[-1].reason}"
+        return Action(Do.FINISH, lane, why=why, outcome=Outcome.ERROR)
     if len(spent) >= run.plan.tries:
         why = f"{len(spent)} tries failed; the last: {spent[-1].reason}"
         return Action(Do.FINISH, lane, why=why, outcome=Outcome.ERROR)

@@ -31,6 +31,8 @@ class RunRequest(BaseModel):
     for what the present project says"""
     commit: str = Field(default="", max_length=250)
     """send the code of this commit (a name git has for one), not the working tree's"""
+    on: str = Field(default="", max_length=300)
+    """run on this rental, which was kept: its id, contract, label, or a run that had it"""
     gpu: str = ""
     query: str = ""
     offer: int | None = None
@@ -65,6 +67,8 @@ class PlanCard(BaseModel):
     """the offer that would be tried first (fields of ``Offer``)"""
     price: float | None = None
     bid: float | None = None
+    rental: dict[str, Any] | None = None
+    """the kept machine it would run on instead (fields of ``Rental``); nothing is rented then"""
     offers: int = 0
     """offers under the cap that may be tried"""
     offers_seen: int = 0

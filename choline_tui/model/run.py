@@ -26,6 +26,7 @@ __all__ = [
     "RunState",
     "Seen",
     "SendItem",
+    "Stay",
 ]
 
 
@@ -101,6 +102,8 @@ class Plan(Record):
     name: str = ""
     note: str = ""
     place: Literal["vast"] = "vast"
+    on: str = ""
+    """the rental it runs on: one that was kept, and nothing is rented for it"""
     query: str = ""
     """conditions over offers in the official client's language"""
     order: str = "dph_total"
@@ -238,10 +241,23 @@ class Seen(Record):
     """$/h when running"""
 
 
+class Stay(Record):
+    """One run's time on a rental that went on to another run."""
+
+    run: str
+    attempt: int
+    until: float
+    cost: float
+    """$: this run's part of the rental's cost"""
+
+
 class Rental(Record):
     id: str
     run: str
+    """the run that has it"""
     attempt: int
+    past: list[Stay] = Field(default_factory=list)
+    """the runs that had it before, oldest first"""
     label: str
     state: RentalState = RentalState.INTENDED
     type: RentalType = "on-demand"
@@ -319,6 +335,12 @@ class Rental(Record):
         end = self.gone if self.gone is not None else now
         rate = self.disk_per_hour if self.stopped_since is not None else self.price
         return self.cost + max(0.0, end - start) * rate / 3600
+
+    def cost_of(self, run: str, now: float) -> float:
+        """$ of ``cost_until`` that is this run's: each pays for the time that it had the machine."""
+        if run == self.run:
+            return max(0.0, self.cost_until(now) - sum(stay.cost for stay in self.past))
+        return sum(stay.cost for stay in self.past if stay.run == run)
 
     def cost_since(self, start: float, now: float) -> float:
         """$ from ``start`` until ``now``. What was booked before is taken as spread evenly over its time."""

@@ -36,6 +36,8 @@ class RunView:
     run: Run
     attempts: list[Attempt]
     rentals: list[Rental]
+    had: list[Rental] = field(default_factory=list)
+    """those that went on to another run, and bill for that one"""
 
     @property
     def gone(self) -> bool:
@@ -44,7 +46,7 @@ class RunView:
 
     def cost(self, now: float) -> float:
         """$ so far, from price and time (bytes not counted)."""
-        return sum(r.cost_until(now) for r in self.rentals)
+        return sum(r.cost_of(self.run.id, now) for r in (*self.had, *self.rentals))
 
     def per_hour(self) -> float:
         """$/h now: what its rentals that may bill cost."""
@@ -270,7 +272,8 @@ class Choline(MarketServices, CodeServices, Verbs):
         return bool(mine & states)
 
     def _view(self, run: Run) -> RunView:
-        return RunView(run, self.store.attempts(run.id), self.store.rentals(run=run.id))
+        store = self.store
+        return RunView(run, store.attempts(run.id), store.rentals(run=run.id), store.rentals_had(run.id))
 
     def show(self, run: str) -> RunView:
         """A run by id, beginning of an id, or name. Raises NotFound, UsageError when several begin so."""

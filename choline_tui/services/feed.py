@@ -257,9 +257,16 @@ class Feed:
         for name, doc in db.execute("SELECT id, doc FROM rentals WHERE run = ?", (run,)):
             changed |= self._decode(run, f"r{name}", doc, Rental)
             rentals.append(self._docs[run, f"r{name}"].value)
+        had = []
+        for name in {a.rental for a in attempts} - {r.id for r in rentals}:
+            # what went on to another run: this one's part of its cost stands
+            for (doc,) in db.execute("SELECT doc FROM rentals WHERE id = ?", (name,)):
+                changed |= self._decode(run, f"r{name}", doc, Rental)
+                had.append(self._docs[run, f"r{name}"].value)
         if changed:
             rentals.sort(key=lambda r: (r.intended, r.attempt))
-            self._views[run] = RunView(self._docs[run, "run"].value, attempts, rentals)
+            had.sort(key=lambda r: (r.intended, r.attempt))
+            self._views[run] = RunView(self._docs[run, "run"].value, attempts, rentals, had)
         return changed
 
     def _decode(self, run: str, name: str, doc: str, kind: Any) -> bool:

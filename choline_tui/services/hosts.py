@@ -53,11 +53,12 @@ def remember(store: Store, now: float) -> dict[int, HostMemory]:
         tally = counts.setdefault(
             rental.machine_id, {"runs": 0, "ok": 0, "failed": 0, "error": 0, "last": 0.0}
         )
-        outcome = outcomes.get((rental.run, rental.attempt))
-        tally["runs"] += 1
-        tally["ok"] += outcome is Outcome.SUCCEEDED
-        tally["failed"] += outcome is Outcome.FAILED
-        tally["error"] += outcome is Outcome.ERROR
+        for of in (*((stay.run, stay.attempt) for stay in rental.past), (rental.run, rental.attempt)):
+            outcome = outcomes.get(of)
+            tally["runs"] += 1
+            tally["ok"] += outcome is Outcome.SUCCEEDED
+            tally["failed"] += outcome is Outcome.FAILED
+            tally["error"] += outcome is Outcome.ERROR
         tally["last"] = max(tally["last"], rental.intended)
     refused = store.refused_machines(now - REFUSED_FOR)
     return {

@@ -103,8 +103,8 @@ class Store:
         else:
             self._db.execute(
                 "INSERT INTO rentals (id, run, label, state, contract, doc) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET state = excluded.state, contract = excluded.contract,"
-                " doc = excluded.doc",
+                " ON CONFLICT (id) DO UPDATE SET run = excluded.run, state = excluded.state,"
+                " contract = excluded.contract, doc = excluded.doc",
                 (record.id, record.run, record.label, record.state, record.contract, doc),
             )
 
@@ -189,6 +189,16 @@ class Store:
         rows = self._db.execute(f"SELECT doc, id FROM rentals {clause}", values)  # noqa: S608
         found = [self._record(Rental, r[1], r[0]) for r in rows]
         return sorted(found, key=lambda r: (r.intended, r.attempt))
+
+    def rentals_had(self, run: str) -> list[Rental]:
+        """Those that this run ran on and that went on to another run, in order of its attempts."""
+        rows = self._db.execute(
+            "SELECT rentals.doc, rentals.id FROM attempts"
+            " JOIN rentals ON rentals.id = json_extract(attempts.doc, '$.rental')"
+            " WHERE attempts.run = ? AND rentals.run != attempts.run GROUP BY rentals.id ORDER BY attempts.n",
+            (run,),
+        )
+        return [self._record(Rental, r[1], r[0]) for r in rows]
 
     def rentals_labelled(self, labels: Iterable[str]) -> list[Rental]:
         rows = self._db.execute(

@@ -106,6 +106,19 @@ def test_every_flag_reaches_the_request(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_on_a_kept_machine_nothing_is_rented_and_the_card_says_where() -> None:
+    kept = rental(state=RentalState.HELD, past=[{"run": "older", "attempt": 1, "until": NOW, "cost": 1.5}])
+    shown = card(offer=None, rental=kept.model_dump(mode="json"))
+    bench = Bench(FakeCholine(card=shown), interactive=True, answer="n")
+    code, _, err = bench("run", "--on", "abc123", "--keep", "10m", "--", "true")
+    assert code == 130 and "Run on it at $0.7200/h? [y/N]" in err and "Nothing was started" in err
+    assert "kept after run older, abc123" in " ".join(err.split()) and "cap " not in err
+    asked = next(p for m, p in bench.choline.asked if m == "plan")
+    assert (asked.on, asked.keep_s, asked.command) == ("abc123", 600.0, "true")
+    with pytest.raises(UsageError, match="--on rents nothing"):
+        bench("run", "--on", "abc123", "--filter", "mine", "--", "true")
+
+
 def test_again_takes_the_frozen_code_unless_told_otherwise() -> None:
     for flags, same in ((["again", "abc"], True), (["again", "abc", "--new-code"], False)):
         bench = Bench(job())

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from choline_tui.kernel.protocol import Lease
-from choline_tui.model.run import Attempt, AttemptState, Rental, RentalState, Run
+from choline_tui.model.run import Attempt, Rental, RentalState, Run
 from choline_tui.simulator.contract import Contract
 from choline_tui.store import Store
 from tests.proof.heard import Heard, read_listing, refuses, rent_body
@@ -147,17 +147,20 @@ class Monitor:
                 continue
             if rental.failed and rental.evidence is None:
                 self.say("no-evidence", f"{rental.id} failed and is destroyed before its evidence was kept")
-            run = store.run(rental.run)
-            here = [a for a in store.attempts(rental.run) if a.rental == rental.id]
-            if not here or run.drop_results:
-                continue
-            began = {e.job for e in getattr(self.world.backend, "executions", ()) if e.contract == number}
-            if here[-1].submitted is None and here[-1].job not in began:
-                continue
-            if here[-1].collected is None:
-                self.say("results-first", f"{rental.id} is destroyed before its results were home")
-            elif missing := self.missing(number, run):
-                self.say("results-first", f"{rental.id} is destroyed, and {missing} is not home")
+            for had in (*(stay.run for stay in rental.past), rental.run):
+                self._destroys_for(store, rental, store.run(had), number)
+
+    def _destroys_for(self, store: Store, rental: Rental, run: Run, number: int) -> None:
+        here = [a for a in store.attempts(run.id) if a.rental == rental.id]
+        if not here or run.drop_results:
+            return
+        began = {e.job for e in getattr(self.world.backend, "executions", ()) if e.contract == number}
+        if here[-1].submitted is None and here[-1].job not in began:
+            return
+        if here[-1].collected is None:
+            self.say("results-first", f"{rental.id} is destroyed before its results were home")
+        elif missing := self.missing(number, run):
+            self.say("results-first", f"{rental.id} is destroyed, and {missing} is not home")
 
     def missing(self, contract: int, run: Run) -> list[str]:
         """Results of a run that are on a machine and not, or not the same, at home."""
@@ -182,11 +185,14 @@ class Monitor:
     def guard_destroys(self, contract: int) -> None:
         """A machine destroys itself: only when all that it has is home."""
         for rental in self._rentals.values():
-            run = self._runs.get(rental.run)
-            if rental.contract != contract or not rental.live or run is None or run.drop_results:
+            if rental.contract != contract or not rental.live:
                 continue
-            if missing := self.missing(contract, run):
-                self.say("guard", f"{rental.id} destroyed itself with {missing} on it")
+            for had in (*(stay.run for stay in rental.past), rental.run):
+                run = self._runs.get(had)
+                if run is None or run.drop_results:
+                    continue
+                if missing := self.missing(contract, run):
+                    self.say("guard", f"{rental.id} destroyed itself with {missing} on it")
 
     # ---------------------------------------------------------------------------------- an answer arrives
 
@@ -261,10 +267,20 @@ class Monitor:
                     self._rental(record)
                 elif isinstance(record, Run):
                     self._run(record)
-                elif record.collected is not None and record.state is not AttemptState.ENDED:
-                    self._collected(store, record)
+                elif record.live:
+                    self._alone(store, record)
+                    if record.collected is not None:
+                        self._collected(store, record)
 
         store.commit = commit  # type: ignore[method-assign]
+
+    def _alone(self, store: Store, attempt: Attempt) -> None:
+        """One try at a time on one machine, and only by the run that has it."""
+        rental = store.rental(attempt.rental)
+        for had in (*(stay.run for stay in rental.past), rental.run):
+            live = [a.job for a in store.attempts(had) if a.live and a.rental == rental.id]
+            if live and (had != rental.run or len(live) > 1):
+                self.say("one-attempt", f"{rental.id} of {rental.run} has {live} on it")
 
     def _run(self, run: Run) -> None:
         old = self._runs.get(run.id)

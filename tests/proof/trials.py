@@ -2,7 +2,7 @@
 what it asserts besides is what the trap is about."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -336,7 +336,8 @@ async def restarted_in_search(scene: Scene) -> None:
 
 RESULTS = {"model.bin": b"weights" * 100, "keep/step.txt": b"20"}
 
-TRIALS: dict[str, Callable[[Scene], Awaitable[None]]] = {
+Trial = Callable[[Scene], Awaitable[None]]
+TRIALS: dict[str, Trial] = {
     trial.__name__: trial
     for trial in (
         answer_lost, answer_lost_listing_lags, answer_lost_listing_short, deaf_destroy,
@@ -360,7 +361,7 @@ class TrialLife(Ends):
         super()._check_run(run_id)
 
 
-def try_one(root: Path, name: str) -> None:
+def try_one(root: Path, name: str, trials: Mapping[str, Trial] = TRIALS) -> None:
     """Raises AssertionError, with the life's events as a note, when a rule was broken."""
 
     async def story(world: World) -> None:
@@ -370,7 +371,7 @@ def try_one(root: Path, name: str) -> None:
         monitor = Monitor(world)
         monitor.others |= set(life.others)
         try:
-            await TRIALS[name](Scene(world, life, monitor))
+            await trials[name](Scene(world, life, monitor))
             await world.until(lambda: not world.store.busy_runs(), within=86400, what="busy")  # type: ignore[union-attr]
             await asyncio.sleep(700)
             assert world.engine is not None

@@ -20,6 +20,7 @@ from choline_tui.engine.core import Engine
 from choline_tui.engine.hub import Hub
 from choline_tui.engine.ledger import Ledger
 from choline_tui.engine.offers import OfferBook
+from choline_tui.engine.reuse import check_free, find_kept, hand_over
 from choline_tui.kernel.errors import SshRefused
 from choline_tui.kernel.protocol import JobSpec
 from choline_tui.kernel.secret import Secret
@@ -282,6 +283,22 @@ class World:
         run = Run(id=run_id, plan=plan, created=now, updated=now)
         with self.engine.ctx.ledger.batch() as batch:
             batch.add_run(run, "asked for")
+        self.engine.poke(run_id)
+        return run_id
+
+    def start_on(self, target: str, **changes: Any) -> str:
+        """A run on a machine that was kept, as ``choline run --on`` starts it. Raises as that does."""
+        assert self.engine is not None and self.store is not None
+        now = self.clock.time()
+        rental = find_kept(self.store, target)
+        owner = check_free(self.store, rental, now)
+        self._runs += 1
+        run_id = f"run{'abcdefgh'[self._runs]}x"
+        plan = owner.plan.but(on=rental.id, keep_s=0.0, results_into=str(self.root / "results" / run_id))
+        run = Run(id=run_id, plan=plan.but(**changes), created=now, updated=now)
+        with self.engine.ctx.ledger.batch() as batch:
+            hand_over(batch, self.store, run, rental, now)
+        self.engine.poke(owner.id)
         self.engine.poke(run_id)
         return run_id
 

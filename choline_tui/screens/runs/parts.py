@@ -138,7 +138,7 @@ def machines(view: "RunView", evidence: "Mapping[str, Folder]", now: float) -> l
     facts: list[Fact] = []
     seen: set[str] = set()
     for attempt in reversed(view.attempts):
-        rental = next((r for r in view.rentals if r.id == attempt.rental), None)
+        rental = next((r for r in (*view.rentals, *view.had) if r.id == attempt.rental), None)
         facts += _attempt(attempt)
         if rental is not None:
             seen.add(rental.id)
@@ -169,6 +169,8 @@ def _attempt(attempt: "Attempt") -> list[Fact]:
 
 
 def _rental(rental: "Rental", view: "RunView", kept: "Folder | None", now: float) -> list[Fact]:
+    if rental.run != view.run.id:
+        return _went_on(rental, view, now)
     state = str(rental.state)
     colour = {"up": "good", "gone": "dim"}.get(state, "accent")
     colour = next((tone for name, _, tone in alarms(view, now) if name == clean(rental.id, 60)), colour)
@@ -185,11 +187,13 @@ def _rental(rental: "Rental", view: "RunView", kept: "Folder | None", now: float
             "",
         ),
         ("bid", "" if rental.bid is None else f"{dollars(rental.bid)}/h", ""),
-        ("cost", f"about {dollars(rental.cost_until(now))}", ""),
+        ("cost", f"about {dollars(rental.cost_of(view.run.id, now))}", ""),
+        ("had by", ", ".join(clean(stay.run, 60) for stay in rental.past), "dim"),
         ("label", clean(rental.label, 120), "dim"),
         ("market says", _seen(rental, now), ""),
         ("trouble", clean(rental.trouble, 400), "warn"),
         ("kept until", when(rental.keep_until, now) if rental.keep_until is not None else "", "warn"),
+        ("use it", f"choline run --on {clean(rental.id, 60)}" if state == "held" else "", "dim"),
         ("guard ends it", when(rental.deadline, now) if rental.deadline and rental.live else "", "dim"),
         ("released", clean(rental.release_reason, 400), ""),
         ("gone", when(rental.gone, now) if rental.gone is not None else "", "dim"),
@@ -202,6 +206,15 @@ def _rental(rental: "Rental", view: "RunView", kept: "Folder | None", now: float
     elif rental.failed:
         facts.append(Fact("evidence", "none was kept", "dim"))
     return facts
+
+
+def _went_on(rental: "Rental", view: "RunView", now: float) -> list[Fact]:
+    """A machine that another run has now: it bills there."""
+    return [
+        Fact("rental", f"{clean(rental.id, 60)}: it went on to run {clean(rental.run, 60)}"),
+        Fact("machine", f"{rental.num_gpus}x {clean(rental.gpu_name, 60)}, {clean(rental.place_name, 80)}"),
+        Fact("cost", f"about {dollars(rental.cost_of(view.run.id, now))} of this run"),
+    ]
 
 
 def _seen(rental: "Rental", now: float) -> str:
