@@ -25,7 +25,7 @@ examples:
   choline run --query 'gpu_ram>=40' --max-price 1.20 -y -- python train.py
   choline run --gpu 1x3090 --env LR=3e-4 -p 6006 --name sweep-3 -m 'warmup 500'
   choline run --like k3fq7p --max-price 0.40
-  choline run --keep 30m --gpu 4090 -- ./train.sh; choline run --on k3fq7p -- ./train.sh
+  choline run --on k3fq7p -- ./train.sh        (after a run with --keep 30m)
   choline run --gpu h100 --dry-run --json -- ./train.sh
 
 One word after '--' is text for the shell ('make && ./train'); several are a

@@ -112,7 +112,7 @@ def test_on_a_kept_machine_nothing_is_rented_and_the_card_says_where() -> None:
     bench = Bench(FakeCholine(card=shown), interactive=True, answer="n")
     code, _, err = bench("run", "--on", "abc123", "--keep", "10m", "--", "true")
     assert code == 130 and "Run on it at $0.7200/h? [y/N]" in err and "Nothing was started" in err
-    assert "kept after run older, abc123" in " ".join(err.split()) and "cap " not in err
+    assert "kept after run older, abc123" in " ".join(err.split()) and "\n  cap " not in err
     asked = next(p for m, p in bench.choline.asked if m == "plan")
     assert (asked.on, asked.keep_s, asked.command) == ("abc123", 600.0, "true")
     with pytest.raises(UsageError, match="--on rents nothing"):
