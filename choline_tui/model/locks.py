@@ -49,7 +49,7 @@ class Made:
 
 
 def read_uv_lock(lock: Mapping[str, Any], python: str = "", extras: tuple[str, ...] = ()) -> Locked:
-    """``python``: the one asked for, as 3.11, else the least that the lock allows. Raises ProjectError for a
+    """``python``: the one asked for, as 3.11, '' when it is left to the machine. Raises ProjectError for a
     lock of a later format, and for a package of the project that lies outside of it."""
     if lock.get("version") != 1:
         raise ProjectError(
@@ -63,16 +63,18 @@ def read_uv_lock(lock: Mapping[str, Any], python: str = "", extras: tuple[str, .
         path = _local(each)
         if path is not None and _dict(each.get("source")).get("virtual") is None:
             members[each["name"]] = _inside(path, each["name"], "uv.lock")
-    if not python:
+    guess = python
+    if not guess:
         said = re.search(r">=\s*(\d+\.\d+)|==\s*(\d+\.\d+)", str(lock.get("requires-python", "")))
-        python = (said[1] or said[2]) if said else ""
-    sure, maybe = _reached(packages, python, extras)
-    missing = [p for p in sure if not _installable(p, python)]
+        guess = (said[1] or said[2]) if said else ""
+    sure, maybe = _reached(packages, guess, extras)
+    # the least Python that the lock allows says how much there is about, not what there is not
+    missing = [p for p in _reached(packages, python, extras)[0] if not _installable(p, python)]
     return Locked(
         _asks(sure or maybe, maybe, "uv.lock"),
         members,
-        sum(_size(p, python) for p in sure),
-        tuple(f"{p['name']} {p.get('version', '')}".strip() for p in missing),
+        sum(_size(p, guess) for p in sure),
+        tuple(sorted(f"{p['name']} {p.get('version', '')}".strip() for p in missing)),
     )
 
 

@@ -77,6 +77,8 @@ def _one(tokens: _Tokens, at: int, python: str) -> tuple[bool | None, int]:
 
 
 def _compare(python: str, op: str, value: str) -> bool | None:
+    if op in ("==", "!=") and re.fullmatch(r"\d+\.\d+\.\*", value):
+        value = value[:-2]
     if not re.fullmatch(r"\d+(\.\d+)*", value):
         return None
     ours = tuple(int(piece) for piece in python.split(".")[:2])
