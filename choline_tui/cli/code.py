@@ -244,8 +244,16 @@ def configure_push(parser: argparse.ArgumentParser) -> None:
 
 
 def push(args: argparse.Namespace, context: Context) -> int:
-    told = context.use(lambda choline: choline.push(args.run), doing="sending what changed")
+    from choline_tui.cli.progress import watched
+
     out = context.out
+
+    async def work(choline: "Choline") -> dict[str, Any]:
+        run = choline.show(args.run).run.id
+        sending = choline.push(run)
+        return await watched(choline, run, sending, out, what="sending", first="looking for what changed")
+
+    told = context.use(work)
     if args.json:
         out.json(told)
         return 0

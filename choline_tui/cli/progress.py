@@ -3,16 +3,22 @@
 A transfer is a bar there; in a pipe it is a plain line every few seconds.
 """
 
+import asyncio
 import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from choline_tui.cli.output import Output, clean, cut, size, span
 
-__all__ = ["Screen", "Transfers", "Waiting"]
+if TYPE_CHECKING:
+    from choline_tui.services import Choline
+
+__all__ = ["Screen", "Transfers", "Waiting", "watched"]
+
+T = TypeVar("T")
 
 BAR = 20
 EVERY = 5.0
@@ -149,6 +155,36 @@ class Transfers:
         if isinstance(left, (int, float)):
             pieces.append(f"{span(left)} left")
         return "  ".join(pieces)
+
+
+async def watched(
+    choline: "Choline",
+    run: str,
+    work: Coroutine[Any, Any, T],
+    out: Output,
+    *,
+    what: str = "",
+    first: str = "",
+) -> T:
+    """What ``work`` gives, with the transfers of the run drawn meanwhile. ``what``: only those of this name;
+    ``first``: what is done until the first of them, for a terminal."""
+    screen = Screen(out)
+    transfers = Transfers(screen)
+    screen.status(first)
+
+    async def watch() -> None:
+        async for item in choline.follow(run, history=False, logs=False):
+            if item.progress is not None and what in ("", item.progress.get("what")):
+                transfers.show(item.progress)
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return await work
+    finally:
+        watcher.cancel()
+        # what the watcher met is no reason for the work to fail
+        await asyncio.gather(watcher, return_exceptions=True)
+        transfers.end()
 
 
 def _count(value: Any) -> int:

@@ -1,7 +1,6 @@
 """``choline status``, ``show`` and ``pull``: what the store knows of runs."""
 
 import argparse
-import asyncio
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any
@@ -396,25 +395,11 @@ def _show_rentals(view: "RunView", evidence: dict[str, str], context: Context, n
 
 
 def pull(args: argparse.Namespace, context: Context) -> int:
-    from choline_tui.cli.progress import Screen, Transfers
-
-    transfers = Transfers(Screen(context.out))
-
-    async def watch(choline: "Choline", run: str) -> None:
-        async for item in choline.follow(run, history=False, logs=False):
-            if item.progress is not None:
-                transfers.show(item.progress)
+    from choline_tui.cli.progress import watched
 
     async def work(choline: "Choline") -> dict[str, Any]:
         run = choline.show(args.run).run.id
-        watcher = asyncio.create_task(watch(choline, run))
-        try:
-            return await choline.pull(run)
-        finally:
-            watcher.cancel()
-            # what the watcher met is no reason for a pull to fail
-            await asyncio.gather(watcher, return_exceptions=True)
-            transfers.end()
+        return await watched(choline, run, choline.pull(run), context.out)
 
     answer = context.use(work)
     if args.json:

@@ -1,5 +1,6 @@
 """``checkout``, ``diff`` and ``push`` as they are typed, and what they print."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from choline_tui.cli.commands import run as run_command
 from choline_tui.cli.context import Context
 from choline_tui.cli.output import Output
 from choline_tui.kernel.errors import NotFound, UsageError
+from choline_tui.services.choline import Followed
 from choline_tui.services.code import Difference
 from tests.cli.fakes import HOSTILE, Bench, FakeCholine, Terminal, ended_view, forged
 
@@ -49,6 +51,9 @@ class Coder(FakeCholine):
 
     async def push(self, run: str) -> dict[str, Any]:
         self._ask("push", run)
+        while self.stream and "follow" not in self.methods():
+            await asyncio.sleep(0)  # as if it took until somebody looks
+        await asyncio.sleep(0)
         empty = {"run": "abc123", "files": [], "bytes": 0, "deleted": [], "warnings": [], "skipped": []}
         return {**empty, **self.sent}
 
@@ -136,3 +141,16 @@ def test_push_says_what_was_sent_and_what_was_not(bench: Bench, coder: Coder) ->
     assert out.endswith("  and 12 more\n") and not forged(out + err)
     assert "deleted here, still there: 1 file (gone.py)" in err and "link out" in err
     assert '"deleted": [' in bench("push", "abc", "--json")[1]
+
+
+def test_push_shows_how_far_it_is(coder: Coder) -> None:
+    """On a terminal: bytes and time left of what is sent, and nothing of what comes home meanwhile."""
+    home = {"what": "results", "bytes_done": 1, "bytes_total": 9, "seconds_left": 77.0}
+    sent = {"what": "sending", "bytes_done": 3 << 20, "bytes_total": 9 << 20, "seconds_left": 12.0}
+    coder.stream = [Followed(progress=home), Followed(progress=sent)]
+    coder.sent = {"files": ["big.bin"], "bytes": 9 << 20}
+    shown = Bench(coder, terminal=True)
+    code, out, err = shown("push", "abc")
+    assert code == 0 and "9.4 MB sent" in out
+    assert "looking for what changed" in err and "33%" in err and "12s left" in err and "results" not in err
+    assert err.endswith("\r\x1b[K"), "nothing of it stays"
