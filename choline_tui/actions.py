@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 
 __all__ = ["APP", "AREAS", "Action", "action", "bindings", "forbidden", "keys_of", "overrides", "registry"]
 
-AREAS = ("offers", "runs")
+AREAS = ("offers", "runs", "wizard")
 """folders of ``screens/`` that have actions of their own"""
 
 
@@ -44,6 +44,10 @@ class Action:
 APP: tuple[Action, ...] = (
     Action("app.offers", "1", "Offers", "Go to the offers on the market.", "app", "go('offers')"),
     Action("app.runs", "2", "Runs", "Go to your runs.", "app", "go('runs')"),
+    Action(
+        "app.wizard", "i", "Project",
+        "Look at the project of this directory and write its choline.toml, step by step.", "app", "wizard",
+    ),
     Action("app.help", "question_mark,f1", "Help", "What every key does here.", "app", "help", footer=True),
     Action(
         "app.palette", "ctrl+p,colon", "Commands",

@@ -24,14 +24,18 @@ from choline_tui.screens.doors import Doors
 from choline_tui.widgets.top_line import Standing, TopLine
 
 if TYPE_CHECKING:
+    from choline_tui.screens.wizard import Wanted, WizardScreen
     from choline_tui.services import Choline
     from choline_tui.services.feed import Snapshot, Source
     from choline_tui.services.looks import Looks
+    from choline_tui.services.project import Look
 
 __all__ = ["CholineApp", "styles_folder"]
 
 AREAS = (("offers", "1", "Offers"), ("runs", "2", "Runs"))
 """(mode, key, label) in the top line"""
+WIZARD = ("wizard", "i", "Project")
+"""there as long as the wizard is open"""
 
 
 def styles_folder() -> Path:
@@ -55,6 +59,19 @@ def _runs() -> Screen[None]:
     return RunsScreen()
 
 
+def _wizard() -> Screen[None]:
+    from choline_tui.screens.wizard import WizardScreen
+
+    return WizardScreen()
+
+
+def look_at(directory: Path, environ: Mapping[str, str], *, history: bool) -> "Look":
+    """Look at a project; blocks for seconds at most."""
+    from choline_tui.services.project import look
+
+    return look(directory, environ, history=history)
+
+
 def connect(environ: Mapping[str, str], clock: Clock, readonly: bool) -> "tuple[Choline, Source]":
     """The services of this home, and the feed of its live picture."""
     from choline_tui.services import Choline
@@ -64,21 +81,21 @@ def connect(environ: Mapping[str, str], clock: Clock, readonly: bool) -> "tuple[
     return choline, Feed(choline, clock)
 
 
+LookAt = Callable[..., "Look"]
 Connect = Callable[[Mapping[str, str], Clock, bool], "tuple[Choline, Source]"]
 
 
 class CholineApp(Doors):
     """``where``: the screen it opens with. ``connect``: makes services and feed, after the first frame.
-    Its result is what the program does next: ``demo``, or None."""
+    ``wanted``: what the wizard is to look at. Its result is what the program does next: ``demo``, ``saved``
+    (the project's file was written, by a wizard that was wanted ``once``), or None."""
 
     TITLE = "choline"
     ENABLE_COMMAND_PALETTE = False
-    CSS_PATH = [  # noqa: RUF012
-        styles_folder() / "app.tcss"
-    ]
+    CSS_PATH = [styles_folder() / "app.tcss", styles_folder() / "wizard.tcss"]  # noqa: RUF012
     SPLASH = True
     """paint the frame's furniture before anything else"""
-    MODES: ClassVar[Any] = {"offers": _offers, "runs": _runs}
+    MODES: ClassVar[Any] = {"offers": _offers, "runs": _runs, "wizard": _wizard}
     BINDINGS: ClassVar[Any] = actions.bindings("app")
 
     def __init__(
@@ -90,13 +107,18 @@ class CholineApp(Doors):
         connect: Connect = connect,
         clock: Clock | None = None,
         simulator: bool = False,
+        wanted: "Wanted | None" = None,
     ) -> None:
         self.simulator = simulator
+        self._wanted = wanted
+        self.look_at: LookAt = look_at
         self._where = where
         self._connect = connect
         self._feed: Source | None = None
         self._starting = False
         """the engine is being started: that it does not run yet is no news"""
+        self.came_from = ""
+        """the mode that the wizard was opened from"""
         super().__init__(os.environ if environ is None else environ, looks, clock)
 
     def looks_changed(self) -> None:
@@ -184,7 +206,7 @@ class CholineApp(Doors):
         known = self.snapshot
         now = Standing(
             where=where,
-            areas=AREAS,
+            areas=(*AREAS, WIZARD) if where == "wizard" or self.wizard is not None else AREAS,
             readonly=self.readonly,
             simulator=self.simulator or (known is not None and known.market.simulator),
             errors=self.unseen,
@@ -225,7 +247,43 @@ class CholineApp(Doors):
     # ---------------------------------------------------------------------------------------- actions
 
     def action_go(self, where: str) -> None:
-        self.switch_mode(where)
+        if where == "wizard":
+            self.action_wizard()
+        else:
+            self.switch_mode(where)
+
+    @property
+    def wanted(self) -> "Wanted":
+        """What the wizard is to look at."""
+        from choline_tui.screens.wizard import Wanted
+
+        return self._wanted if self._wanted is not None else Wanted()
+
+    @property
+    def wizard(self) -> "WizardScreen | None":
+        """The wizard while it is open, in front or not."""
+        stack = self._screen_stacks.get("wizard", [])
+        found: Any = stack[0] if stack else None
+        return found if getattr(found, "draft", None) is not None else None
+
+    def action_wizard(self) -> None:
+        """To the wizard; while hardware is chosen, with the filter that is typed on the offers screen."""
+        here, screen, wizard = self.current_mode, self.main_screen, self.wizard
+        if here == "wizard":
+            return
+        taken = screen.as_hardware() if wizard is not None and wizard.choosing and here == "offers" else None
+        if taken is None and wizard is not None and wizard.choosing and here == "offers":
+            return
+        self.came_from = here
+        self.switch_mode("wizard")
+        if wizard is not None and taken is not None:
+            wizard.take_filter(*taken)
+
+    def choose_hardware(self, text: str) -> None:
+        """From the wizard to the offers, with this filter."""
+        self.switch_mode("offers")
+        self.say("i comes back to the project with the filter that is typed here")
+        self.call_after_refresh(lambda: self.main_screen.set_text(text))
 
     def look_again(self) -> None:
         if self._feed is not None:

@@ -50,6 +50,9 @@ COMMANDS = (
     Command("offers", "offers", "search the market", "find and run"),
     Command("filters", "filters", "saved filters: list, show, save, rm", "find and run"),
     Command("init", "init", "look at a project and write its choline.toml", "find and run"),
+    Command(
+        "templates", "templates", "set-ups kept for other projects: list, show, save, rm, use", "find and run"
+    ),
     Command("check", "check", "is choline.toml right, and has the market such a machine?", "find and run"),
     Command("run", "launch", "rent a machine, run a command on it, bring the results home", "find and run"),
     Command("create", "launch", "run the project of this directory now", "find and run"),

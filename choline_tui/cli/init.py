@@ -11,6 +11,7 @@ from choline_tui.cli.values import disk, duration, money
 from choline_tui.kernel.errors import UsageError
 
 if TYPE_CHECKING:
+    from choline_tui.config.templates import Template
     from choline_tui.services.project import Answer, Look
 
 __all__ = ["configure_init"]
@@ -23,9 +24,11 @@ OUT = "-"
 
 EXAMPLES = """\
 examples:
-  choline init                                  asks, with what was found filled in
+  choline init                                  the wizard, with what was found filled in
+  choline init --plain                          the same as plain questions
   choline init --yes                            takes what was found
   choline init --yes --gpu 2x4090 --max-price 0.9 --results checkpoints
+  choline init --template llm-4090              with a set-up kept by 'choline templates'
 
 Nothing of the project is run. Files .choline.json, choline.yaml and .pitrequest.txt
 of older tools are read, and what cannot be taken from them is said. A choline.toml
@@ -38,6 +41,8 @@ def configure_init(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("directory", nargs="?", default=".", metavar="DIR", help="the project; default: this directory")
     add("-y", "--yes", action="store_true", help="ask nothing: take what was found, and the flags")
+    add("--plain", action="store_true", help="plain questions instead of the wizard")
+    add("--template", default="", metavar="NAME|FILE|URL", help="begin with a kept set-up, or one from https")
     add("--dry-run", action="store_true", help="show the file; write nothing")
     add("--history", action="store_true", help="the shell's history may be read for the command")
     add("--no-schema", action="store_false", dest="schema", help="no schema for editors beside the file")
@@ -97,7 +102,7 @@ def _plain_number(value: Any) -> Any:
 def init(args: argparse.Namespace, context: Context) -> int:
     from pathlib import Path
 
-    from choline_tui.services.project import look, propose, rendered, save
+    from choline_tui.services.project import QUESTIONS, Answer, look, propose, rendered, save
 
     if args.json and not (args.yes or args.dry_run):
         raise UsageError("--json asks nothing", hint="Add --yes, or --dry-run.")
@@ -105,12 +110,31 @@ def init(args: argparse.Namespace, context: Context) -> int:
         raise UsageError("nobody can be asked here", hint="--yes takes what was found; --dry-run shows it.")
     directory = Path(args.directory).expanduser().absolute()
     flags = _flags(args)
+    asking = context.interactive and not args.yes and not args.dry_run
+    template = _template(args, context, asking=asking) if args.template else None
+    if args.template and template is None:
+        context.out.note("Nothing was written.")
+        return INTERRUPTED
+    if asking and not args.plain:
+        from choline_tui.cli.screens import on_terminal
+
+        if on_terminal(context.environ):
+            from choline_tui.cli.setup import open_wizard
+
+            return open_wizard(directory, context, flags, template, args.history, args.schema)
     with context.waiting("looking at the project"):
         seen = look(directory, context.environ, history=args.history)
     answers = propose(seen)
+    if template is not None:
+        taken = template.flat()
+        where = f"template {template.name}"
+        answers = [Answer(a.key, taken[a.key], where) if a.key in taken else a for a in answers]
+        known = {a.key for a in answers}
+        answers += [Answer(key, value, where) for key, value in taken.items() if key not in known]
+        # it was asked for, as a flag is; what a question is about is still asked
+        flags = {k: v for k, v in taken.items() if not asking or k not in QUESTIONS} | flags
     if not args.json:
         _tell(seen, context)
-    asking = context.interactive and not args.yes and not args.dry_run
     if asking:
         values = _ask(answers, flags, seen, context)
     elif seen.current is not None:
@@ -137,6 +161,18 @@ def init(args: argparse.Namespace, context: Context) -> int:
         context.out.line(f"{clean(str(file), 1000)} {'written' if changed else 'is as it was'}{missing}")
         context.out.note("'choline check' looks at it and at the market; 'choline create' runs it.", "dim")
     return 0
+
+
+def _template(args: argparse.Namespace, context: Context, *, asking: bool) -> "Template | None":
+    """None: it is from elsewhere, was shown, and is not wanted."""
+    from choline_tui.cli.templates import agreed_to
+    from choline_tui.services.templates import resolve
+
+    with context.waiting("reading the template"):
+        template, foreign = resolve(args.template, context.environ)
+    if foreign and not agreed_to(template, context, yes=not asking):
+        return None
+    return template
 
 
 # ------------------------------------------------------------------------------------------ what was found

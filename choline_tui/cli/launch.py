@@ -214,6 +214,10 @@ def command_text(rest: list[str] | None) -> str:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
+    from choline_tui.cli.setup import ready
+
+    if not ready(args, context):
+        return INTERRUPTED
     out = context.out
     request = context.use(
         lambda choline: _plan(choline, make_request(args, context)), doing="searching the market for a plan"

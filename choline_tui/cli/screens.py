@@ -3,8 +3,12 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-__all__ = ["on_terminal", "open_app", "wanted"]
+if TYPE_CHECKING:
+    from choline_tui.screens.wizard import Wanted
+
+__all__ = ["on_terminal", "open_app", "open_wizard", "wanted"]
 
 PLACES = {(): "offers", ("offers",): "offers", ("runs",): "runs"}
 """a command line that is nothing but this opens the app, there"""
@@ -22,6 +26,13 @@ def on_terminal(environ: Mapping[str, str] | None = None) -> bool:
 def wanted(words: Sequence[str]) -> str:
     """The screen a command line asks for; '' for a command."""
     return PLACES.get(tuple(words), "") if on_terminal() else ""
+
+
+def open_wizard(wanted: "Wanted") -> bool:
+    """The app at the wizard, until that is done; whether a file was written."""
+    from choline_tui.app import CholineApp
+
+    return CholineApp("wizard", wanted=wanted).run() == "saved"
 
 
 def open_app(where: str) -> int:

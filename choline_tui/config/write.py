@@ -11,13 +11,13 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Table
+from tomlkit.items import Array, Table
 
 from choline_tui.config.project import PROJECT_FILE, Project, read_project
 from choline_tui.config.toml import read_toml
 from choline_tui.kernel.errors import ProjectError
 
-__all__ = ["SCHEMA_FILE", "edit_text", "new_text", "read_raw", "write_project"]
+__all__ = ["SCHEMA_FILE", "edit_text", "new_text", "parse_text", "read_raw", "write_project"]
 
 SCHEMA_FILE = ".choline.schema.json"
 """a copy of the schema beside the project's file, which editors complete from"""
@@ -93,6 +93,8 @@ def edit_text(text: str, changes: Mapping[str, Any]) -> str:
                 place = document[table]
             if value is None:
                 place.pop(name, None)
+            elif isinstance(value, list) and isinstance(place.get(name), Array):
+                _edit_list(place[name], value)
             elif isinstance(place, Table) or place is document:
                 place[name] = _item(value)
             else:
@@ -101,6 +103,19 @@ def edit_text(text: str, changes: Mapping[str, Any]) -> str:
     except (TOMLKitError, RecursionError) as fault:
         raise ProjectError(f"{PROJECT_FILE} cannot be edited: {fault}"[:300]) from None
     return changed
+
+
+def _edit_list(array: Array, wanted: list[Any]) -> None:
+    """Entries that stay keep the comments beside them."""
+    for at in reversed(range(len(array))):
+        if array[at] not in wanted:
+            del array[at]
+    for at, value in enumerate(wanted):
+        if value not in array:
+            array.insert(at, _item(value))
+    if list(array.unwrap()) != wanted:  # another order, or the same twice
+        array.clear()
+        array.extend(wanted)
 
 
 def _uncommented(text: str, key: str, value: Any) -> str | None:
@@ -142,15 +157,19 @@ def write_project(directory: Path, text: str, *, schema: str = "") -> Path:
     """Replace the project's file at once, after checking that it can be read as one; ``schema`` goes beside
     it. Raises ProjectError, and nothing is written, when it cannot."""
     file = directory / PROJECT_FILE
-    try:
-        values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as fault:
-        raise ProjectError(f"{file} would not be TOML: {fault}"[:300]) from None
-    read_project(values, directory)
+    read_project(parse_text(text), directory)
     if schema:
         _replace(directory / SCHEMA_FILE, schema)
     _replace(file, text)
     return file
+
+
+def parse_text(text: str) -> dict[str, Any]:
+    """What a project's file of this text would hold. Raises ProjectError for text that is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as fault:
+        raise ProjectError(f"{PROJECT_FILE} would not be TOML: {fault}"[:300]) from None
 
 
 def _replace(file: Path, text: str) -> None:

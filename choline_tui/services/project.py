@@ -28,6 +28,7 @@ __all__ = [
     "QUESTIONS",
     "Answer",
     "Look",
+    "as_pattern",
     "look",
     "propose",
     "rendered",
@@ -157,11 +158,12 @@ def _found(seen: Look) -> list[Answer]:
         answers.append(Answer("results", [d.path for d in results], where))
     if found.secret_files:
         where = "secrets that would go with the code"
-        answers.append(Answer("exclude", ["/" + _as_pattern(f.value) for f in found.secret_files], where))
+        answers.append(Answer("exclude", ["/" + as_pattern(f.value) for f in found.secret_files], where))
     return answers
 
 
-def _as_pattern(path: str) -> str:
+def as_pattern(path: str) -> str:
+    """A pattern of ignore rules that means this path and nothing else."""
     return re.sub(r"([*?\[\\])", r"\\\1", path)
 
 

@@ -54,6 +54,8 @@ class Survey:
     """names of variables and machines; a value is never read into a finding"""
     secret_files: list[Finding] = field(default_factory=list)
     """files with secrets that would go with the code"""
+    ignore_files: list[tuple[str, int]] = field(default_factory=list)
+    """``.gitignore`` and ``.cholineignore`` of the project's directory, with their number of rules"""
     sent_files: int = 0
     sent_bytes: int = 0
     notes: list[str] = field(default_factory=list)

@@ -17,7 +17,7 @@ from choline_tui.survey.environment import (
 from choline_tui.survey.found import Finding, Survey, tellable
 from choline_tui.survey.places import find_directories, find_large, find_secrets, find_trackers
 from choline_tui.survey.programs import Ask, asker
-from choline_tui.survey.sent import sent_files
+from choline_tui.survey.sent import find_ignore_files, sent_files
 from choline_tui.survey.tree import MAX_FILES, SECONDS, Tree, walk
 
 __all__ = ["size_of", "survey"]
@@ -59,6 +59,7 @@ def survey(
     found.large = find_large(sent)
     found.trackers = find_trackers(tree)
     find_secrets(tree, sent, environ, found)
+    found.ignore_files = find_ignore_files(tree)
     found.sent_files, found.sent_bytes = len(sent), sum(sent.values())
     found.notes = _notes(tree)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from choline_tui.survey.found import Directory, Finding, Survey, tellable
 from choline_tui.survey.tree import Tree, read_text
 
-__all__ = ["LARGE", "find_directories", "find_large", "find_secrets", "find_trackers"]
+__all__ = ["LARGE", "RESULT_NAMES", "find_directories", "find_large", "find_secrets", "find_trackers"]
 
 LARGE = 100_000_000
 """bytes of one file from which a person is told"""
@@ -25,10 +25,11 @@ _DATA = {
     "weights",
     "pretrained",
 }
-_RESULTS = {
+RESULT_NAMES = {
     "checkpoints", "checkpoint", "ckpt", "ckpts", "outputs", "output", "runs", "logs", "lightning_logs",
     "wandb", "saved_models", "experiments", "mlruns",
 }  # fmt: skip
+"""directories that look like results, in lower case"""
 _FRESH = {"checkpoints", "checkpoint", "ckpt", "ckpts", "outputs", "output", "lightning_logs"}
 """of those, what a script's own default may name before it is there"""
 _FLAG = re.compile(
@@ -68,10 +69,10 @@ def find_directories(
         name = path.rpartition("/")[2].lower()
         if not tellable(path):
             continue
-        code = sum(1 for p in tree.below(path) if p.endswith(".py")) if name in _DATA | _RESULTS else 0
+        code = sum(1 for p in tree.below(path) if p.endswith(".py")) if name in _DATA | RESULT_NAMES else 0
         if 2 * code > count:
             continue  # a package that is called "data" is code
-        if name in _RESULTS:
+        if name in RESULT_NAMES:
             results.append(Directory(path, size, count, goes, "its name"))
         elif name in _DATA or ("data" in name and size >= DATA_FROM):
             data.append(Directory(path, size, count, goes, "its name"))

@@ -11,7 +11,7 @@ from choline_tui.model.patterns import Patterns
 from choline_tui.survey.programs import Ask
 from choline_tui.survey.tree import Tree, read_text
 
-__all__ = ["IGNORE_FILE", "sent_files"]
+__all__ = ["IGNORE_FILE", "find_ignore_files", "sent_files"]
 
 IGNORE_FILE = ".cholineignore"
 _LIST = ("git", "-c", "core.quotePath=false", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -32,6 +32,17 @@ def sent_files(tree: Tree, ask: Ask, exclude: Iterable[str] = (), *, git: bool) 
         for path in [name] if name in tree.files else _inside(tree, name):
             if not patterns or not patterns.leaves_out_within(os.fsencode(path), known):
                 found[path] = tree.files[path]
+    return found
+
+
+def find_ignore_files(tree: Tree) -> list[tuple[str, int]]:
+    """(name, number of rules) of those at the top."""
+    found = []
+    for name in (".gitignore", IGNORE_FILE):
+        lines = [line.strip() for line in tree.read(name).splitlines()]
+        rules = [line for line in lines if line and not line.startswith("#")]
+        if name in tree.files:
+            found.append((name, len(rules)))
     return found
 
 

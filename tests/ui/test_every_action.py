@@ -10,8 +10,9 @@ from choline_tui.actions import Action, registry
 from choline_tui.screens.dialogs import Confirm, ConfirmScreen
 from tests.ui.fake import FakeApp, every_state
 from tests.ui.runs.stage import RunsFake, until
+from tests.ui.wizard.stage import open_wizard, project, seen, wizard_of
 
-WHERE = ("app", "offers", "runs", "run", "modal")
+WHERE = ("app", "offers", "runs", "run", "modal", "wizard")
 LIST_ONLY = {"runs.filter", "runs.sort", "runs.reverse", "runs.left", "runs.right", "runs.save_view"}
 
 
@@ -82,6 +83,15 @@ async def test_the_list_of_runs_and_a_page(told: list[Any], monkeypatch: pytest.
         await pilot.pause()
         assert await _drive("runs", pilot, app.screen, told, monkeypatch) == []
         assert await _drive("run", pilot, app.screen, told, monkeypatch) == []
+
+
+async def test_the_wizard(tmp_path: Path, told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    top = project(tmp_path)
+    async with open_wizard(top, seen(top)) as pilot:
+        # letters are text in a line to type in: the list of steps has the focus
+        pilot.app.screen.query_one("#wizard-steps").focus()
+        await pilot.pause()
+        assert await _drive("wizard", pilot, wizard_of(pilot), told, monkeypatch) == []
 
 
 async def test_every_window(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ ACTIONS: tuple[Action, ...] = (
         "offers", "toggle_type",
     ),
     Action(
-        "offers.details", "i", "Details", "Everything about the offer under the cursor.", "offers", "details"
+        "offers.details", "v", "Details", "Everything about the offer under the cursor.", "offers", "details"
     ),
     Action("offers.sort", "s", "Sort", "Choose the column to sort by.", "offers", "sort"),
     Action("offers.reverse", "S", "Reverse", "Sort the other way round.", "offers", "reverse"),

@@ -28,6 +28,7 @@ class OfferVerbs(MainScreen):
     needs: Needs
     order: str
     typed: "Typed | None"
+    capping: bool
 
     @property
     def table(self) -> Table[Row]:
@@ -40,6 +41,10 @@ class OfferVerbs(MainScreen):
     @property
     def choline(self) -> "Choline":
         return self.choline_app.choline
+
+    @property
+    def cap(self) -> float | None:
+        raise NotImplementedError
 
     @property
     def premium(self) -> int:
@@ -60,6 +65,24 @@ class OfferVerbs(MainScreen):
 
     def say_premium(self) -> None:
         raise NotImplementedError
+
+    def as_hardware(self) -> "tuple[str, dict[str, Any]] | None":
+        """What is typed, and type, disk and cap where a person chose them here: for the project. None, and
+        why is said, when the filter is not finished."""
+        typed = self.typed
+        if self.bar.text.strip() and (typed is None or not typed.good):
+            error = UsageError("the filter is not finished", hint="Put it right first, or clear it.")
+            self.choline_app.fail(error, "taking the filter")
+            return None
+        text = typed.query.text() if typed is not None and self.bar.text.strip() else ""
+        found: dict[str, Any] = {}
+        if self.needs.type:
+            found["type"] = self.needs.type
+        if self.needs.disk_gb is not None:
+            found["disk"] = self.needs.disk_gb
+        if self.capping and self.cap is not None:
+            found["max_price"] = round(self.cap, 4)
+        return text, found
 
     # ------------------------------------------------------------------------------------- windows
 

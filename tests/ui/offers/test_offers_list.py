@@ -281,7 +281,7 @@ async def test_another_disk_or_kind_is_another_search(opened: Open) -> None:
 
 async def test_enter_and_i_open_the_details_and_esc_closes_them(opened: Open) -> None:
     async with opened((80, 24)) as pilot:
-        for key in ("enter", "i"):
+        for key in ("enter", "v"):
             await pilot.press(key)
             await pilot.pause()
             assert isinstance(pilot.app.screen, DetailScreen)

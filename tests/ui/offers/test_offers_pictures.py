@@ -110,7 +110,7 @@ async def test_windows(opened: Open, shot: Shot, size: Size) -> None:
         await pilot.press("space", "j", "space", "p", "end")
         await settle(pilot)
         shot(pilot, name_of("premium", size))
-        await pilot.press("p", "i")
+        await pilot.press("p", "v")
         await settle(pilot)
         shot(pilot, name_of("details", size))
         await pilot.press("escape", "d")

@@ -1,0 +1,42 @@
+"""A project's hardware as a filter over offers, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from choline_tui.model.conditions import Condition, Query
+from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
+from choline_tui.model.query import parse_query
+
+__all__ = ["as_filter", "from_filter"]
+
+
+def as_filter(gpu: str, query: str) -> str:
+    """The text of both, as it is typed on the offers screen. Raises QueryError."""
+    added: list[Condition] = []
+    if gpu:
+        count, short = split_gpu_spec(gpu)
+        names = gpu_names_for(short)
+        added.append(Condition("num_gpus", "eq", count))
+        added.append(
+            Condition("gpu_name", "eq", names[0]) if len(names) == 1 else Condition("gpu_name", "in", names)
+        )
+    return Query(conditions=(*added, *parse_query(query).conditions)).text()
+
+
+def from_filter(text: str) -> Mapping[str, Any]:
+    """``gpu`` and ``query`` that mean the same as ``text``; None for what it does not say. A single number
+    of a single kind of GPU is said as ``2xRTX 4090``. Raises QueryError."""
+    query = parse_query(text)
+    counts = [c for c in query.conditions if c.field == "num_gpus"]
+    names = [c for c in query.conditions if c.field == "gpu_name"]
+    gpu = None
+    plain = len(counts) == len(names) == 1 and counts[0].op == names[0].op == "eq"
+    if (
+        plain
+        and isinstance(counts[0].value, (int, float))
+        and gpu_names_for(str(names[0].value)) == (names[0].value,)
+    ):
+        gpu = f"{int(counts[0].value)}x{names[0].value}"
+        kept = tuple(c for c in query.conditions if c not in (counts[0], names[0]))
+        query = Query(conditions=kept)
+    return {"gpu": gpu, "query": query.text() or None}
