@@ -7,6 +7,8 @@
       <run>/data/       what `data` of the project names
       <run>/keep/       survives to the next attempt (checkpoints); comes home too
       <run>/results/    comes home every few minutes and at the end
+      <run>/environment.sh  written by a set-up that built an environment: the command runs in it
+      <run>/site/       the project's own packages, where it has some
       .system/          the supervisor's own; mode 0700
         supervisor.pyz  the program (zipapp of kernel/ and remote/)
         run             starts it with the Python that was found: sh ~/choline/.system/run VERB
@@ -25,6 +27,7 @@ A job's id is ``<run>-<attempt>``. Paths are relative to the remote user's home.
 """
 
 __all__ = [
+    "ACTIVATE",
     "DATA",
     "GUARD",
     "JOBS",
@@ -53,6 +56,9 @@ DATA = SYSTEM + "/data"
 LAUNCHER = SYSTEM + "/run"
 LEASE = SYSTEM + "/lease.json"
 GUARD = SYSTEM + "/guard"
+
+ACTIVATE = '[ ! -f "$CHOLINE_ROOT/environment.sh" ] || . "$CHOLINE_ROOT/environment.sh"'
+"""shell: be in the environment of a run, where it has one"""
 
 PARTS = ("src", "data", "keep", "results")
 

@@ -16,16 +16,14 @@ import re
 import shlex
 from collections.abc import Iterable
 
+from choline_tui.kernel.layout import ACTIVATE
 from choline_tui.kernel.text import plain
 from choline_tui.model.environment import Environment
 
-__all__ = ["ACTIVATE", "SAID", "entering", "setup_script", "told", "why_failed"]
+__all__ = ["SAID", "entering", "setup_script", "told", "why_failed"]
 
 LEAST_UV = (0, 8)
 """the first with all options that the script uses"""
-
-ACTIVATE = '[ ! -f "$CHOLINE_ROOT/environment.sh" ] || . "$CHOLINE_ROOT/environment.sh" || exit 1'
-"""before a command that runs in the environment"""
 
 SAID = b"choline: environment "
 """in a set-up's output: the line that ``told`` reads"""
@@ -191,12 +189,12 @@ def setup_script(environment: Environment | None, setup: str = "") -> str:
         return setup
     # not "( ... ) || exit": to the left of || the shell does not heed set -e
     script = f'(\nset -eu{"".join(parts)})\n[ "$?" -eq 0 ] || exit 1\n'
-    return f"{script}{ACTIVATE}\n{setup}" if setup.strip() else script
+    return f"{script}{ACTIVATE} || exit 1\n{setup}" if setup.strip() else script
 
 
 def entering(environment: Environment | None) -> list[str]:
     """Lines before a run's command."""
-    return [ACTIVATE] if environment is not None and environment.built else []
+    return [f"{ACTIVATE} || exit 1"] if environment is not None and environment.built else []
 
 
 def _built(environment: Environment) -> list[str]:

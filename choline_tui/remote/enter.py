@@ -35,8 +35,10 @@ def prepared(
     directory = paths.run(spec.run, "src")
     env["PWD"] = directory
     if text:
+        text = "%s\n%s" % (layout.ACTIVATE, text)
         return [shutil.which("bash") or "/bin/sh", "-c", text], env, directory
-    return [env.get("SHELL") or shutil.which("bash") or "/bin/sh", "-i"], env, directory
+    shell = env.get("SHELL") or shutil.which("bash") or "/bin/sh"
+    return ["/bin/sh", "-c", layout.ACTIVATE + '; exec "$0" -i', shell], env, directory
 
 
 def enter(paths: Paths, machine: Machine, store: JobStore, job: str, text: str) -> NoReturn:

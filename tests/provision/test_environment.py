@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from choline_tui.kernel.errors import ProjectError
+from choline_tui.kernel.layout import ACTIVATE
 from choline_tui.model.environment import Environment
-from choline_tui.provision.environment import ACTIVATE, entering, setup_script, told, why_failed
+from choline_tui.provision.environment import entering, setup_script, told, why_failed
 from choline_tui.survey.packages import read_packages
 from tests.support import needs
 from tests.support.package_index import PackageIndex
