@@ -33,14 +33,23 @@ import os
 import re
 import shlex
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    model_validator,
+)
 
 from choline_tui.config.environment import EnvironmentTable
 from choline_tui.config.settings import RunSettings
 from choline_tui.config.toml import checked, leaves, read_toml
 from choline_tui.kernel.errors import ProjectError
+from choline_tui.kernel.source import is_source, parse
 from choline_tui.model.filters import Filter
 from choline_tui.model.tokens import TOO_OPEN, token_kind
 
@@ -119,17 +128,54 @@ def _secrets(value: list[str]) -> list[str]:
     return list(dict.fromkeys(value))
 
 
+def _path_or_source(value: str) -> str:
+    if is_source(value):
+        parse(value)
+    return value
+
+
+def _endpoint(value: str) -> str:
+    if value:
+        from choline_tui.kernel.s3 import Bucket  # late: few projects need what it loads
+
+        Bucket("none", value)
+    return value
+
+
 class Send(BaseModel):
-    """Something to send to the run's ``data/`` beside the code."""
+    """Something to send to the run's ``data/`` beside the code, or for the machine to fetch there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: str = Field(
-        min_length=1, description="file or directory; relative to the project, or absolute, or ~"
+    path: Annotated[str, AfterValidator(_path_or_source)] = Field(
+        min_length=1,
+        description="file or directory; relative to the project, or absolute, or ~; or what the machine "
+        "fetches itself: https://... (#sha256=HEX checks it), s3://bucket/prefix",
     )
     into: Annotated[str, AfterValidator(_into)] = Field(
         "", description="directory below data/; default: data/"
     )
+    credentials: Annotated[list[str], AfterValidator(_secrets)] = Field(
+        default_factory=list,
+        max_length=20,
+        description="names of secrets that fetching it needs, such as AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY; for https:// one that holds a token",
+    )
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "", max_length=1000, description="https:// address of an S3 that is not Amazon's"
+    )
+    region: str = Field("", max_length=100, description="region of the bucket; default us-east-1")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not is_source(self.path) and (self.credentials or self.endpoint or self.region):
+            raise ValueError("credentials, endpoint and region are for what the machine fetches itself")
+        return self
+
+    @property
+    def remote(self) -> bool:
+        """Whether the machine fetches it."""
+        return is_source(self.path)
 
 
 class Project(BaseModel):
@@ -156,7 +202,10 @@ class Project(BaseModel):
     cap: float | None = Field(None, description="the same as max_price: $/h")
     type: str | None = Field(None, description="on-demand or interruptible")
     send: list[Annotated[Send, BeforeValidator(_one_path)]] = Field(
-        default_factory=list, max_length=1000, description="list of data to send to data/"
+        default_factory=list,
+        max_length=1000,
+        description="data for data/: paths, or https:// and s3:// addresses that the machine fetches itself; "
+        "a machine gets it once, however many runs use it",
     )
     exclude: list[str] = Field(
         default_factory=list,
@@ -224,9 +273,13 @@ class Project(BaseModel):
         return (*self.exclude, f"/{self.results_dir}/", *(f"/{path}/" for path in self.results))
 
     def data(self) -> list[Send]:
-        """``send`` with absolute paths. ``ProjectError`` names one that is not there."""
+        """``send`` with absolute paths; what the machine fetches as it stands. ``ProjectError`` names a path
+        that is not there."""
         found = []
         for item in self.send:
+            if item.remote:
+                found.append(item)
+                continue
             path = Path(os.path.abspath(self.directory / Path(item.path).expanduser()))
             if not path.exists():
                 raise ProjectError(
@@ -268,6 +321,8 @@ def read_project(data: dict[str, Any], directory: Path) -> Project:
     of_run = tuple(f"run.{name}" for name in leaves(RunSettings))
     project = checked(Project, data, str(file), ProjectError, known=of_run)
     top = {name for name in _OVERRIDES if getattr(project, name) is not None}
+    needed = [name for item in project.send for name in item.credentials]
+    project = project.model_copy(update={"secrets": list(dict.fromkeys([*project.secrets, *needed]))})
     both = sorted(set(project.secrets) & set(project.env))
     if both:
         raise ProjectError(

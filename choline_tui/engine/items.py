@@ -1,15 +1,18 @@
 """What of a run is sent: the frozen copy of its code, and the data its project names."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from choline_tui.codestate import materialise
 from choline_tui.kernel.errors import UsageError
+from choline_tui.kernel.handover import Handover
 from choline_tui.kernel.session import Item, OnProgress
-from choline_tui.model.run import Run
+from choline_tui.kernel.source import is_source
+from choline_tui.model.run import Run, SendItem
 from choline_tui.provision.contents import Hashes, contents_of
 
-__all__ = ["items_of"]
+__all__ = ["items_of", "with_values"]
 
 
 def items_of(
@@ -31,6 +34,9 @@ def items_of(
         for send in run.plan.send:
             if stop is not None and stop.is_set():
                 raise UsageError("stopped")
+            if is_source(send.path):
+                found.append(_fetched(send, run))
+                continue
             made = contents_of(Path(send.path), memory, on_progress=on_progress, stop=stop)
             found.append(
                 Item(
@@ -44,3 +50,26 @@ def items_of(
                 )
             )
     return found
+
+
+def with_values(item: Item, secrets: Handover) -> Item:
+    """With the values of the secrets that it names, and no others."""
+    named = {name: value for name, value in secrets.values.items() if name in item.credentials}
+    return replace(item, values=Handover(named)) if named else item
+
+
+def _fetched(send: SendItem, run: Run) -> Item:
+    """What the machine fetches itself; variables of the run that name the place are no secrets."""
+    env = run.plan.env
+    endpoint = send.endpoint or env.get("AWS_ENDPOINT_URL_S3", "") or env.get("AWS_ENDPOINT_URL", "")
+    region = send.region or env.get("AWS_REGION", "") or env.get("AWS_DEFAULT_REGION", "")
+    return Item(
+        "",
+        "data",
+        None,
+        send.into,
+        url=send.path,
+        endpoint=endpoint if send.path.startswith("s3:") else "",
+        region=region,
+        credentials=tuple(send.credentials),
+    )

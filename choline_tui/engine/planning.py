@@ -127,7 +127,7 @@ def draft(
         bid=request.bid,
         env={**(project.env if project else {}), **request.env},
         ports=request.ports,
-        send=[SendItem(path=s.path, into=s.into) for s in (project.data() if project else [])],
+        send=[SendItem(**s.model_dump()) for s in (project.data() if project else [])],
         results=list(project.results) if project else [],
         results_into=str(directory / results_dir),
         results_every_s=run.results_every,

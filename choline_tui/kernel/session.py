@@ -57,6 +57,13 @@ class Item:
     links: str = "keep"
     """of ``content``: "out": links that lead out of ``base`` are sent as what they point to; "all": every
     link is"""
+    url: str = ""
+    """instead of ``base``: the remote fetches this itself (``kernel.source``), into its store"""
+    endpoint: str = ""
+    region: str = ""
+    credentials: Tuple[str, ...] = ()
+    """names of the secrets that it needs for it"""
+    values: Handover = field(default_factory=Handover, repr=False, compare=False)
     left_out: Tuple[str, ...] = ()
     """what lies there and is not sent, and why; for ``Transfer.skipped``"""
 

@@ -85,10 +85,14 @@ class Record(BaseModel):
 
 
 class SendItem(Record):
-    """A local path to send to the run's ``data/``, under ``into``."""
+    """A local path to send to the run's ``data/``, under ``into``; or an address (``kernel.source``) that
+    the machine fetches there itself, with these secrets."""
 
     path: str
     into: str = ""
+    credentials: list[str] = Field(default_factory=list)
+    endpoint: str = ""
+    region: str = ""
 
 
 class Plan(Record):

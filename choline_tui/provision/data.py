@@ -8,7 +8,7 @@ from typing import Any
 
 from choline_tui.kernel import layout
 from choline_tui.kernel.content import key_of
-from choline_tui.kernel.errors import RemoteError, TransferFailed
+from choline_tui.kernel.errors import NotFound, RemoteError, TransferFailed, UsageError
 from choline_tui.kernel.session import Item, OnProgress, Progress, Transfer
 from choline_tui.ssh.connection import SshConnection
 from choline_tui.ssh.manifest import Digest, manifest_remote
@@ -81,6 +81,44 @@ class Sender:
                 hint="Send it when nobody writes to it, or send a copy.",
                 changed=True,
             )
+
+    async def fetch(self, run: str, item: Item, on_progress: OnProgress | None) -> Transfer:
+        """Have the remote fetch ``item.url`` into its store, unless it is there, and give it to the run.
+
+        Raises ``NotFound`` and ``UsageError`` (``details["hopeless"]``) for what no machine could mend,
+        ``TransferFailed`` as ``send`` when there is no room, ``RemoteError``.
+        """
+        request = {
+            "do": "fetch",
+            "url": item.url,
+            "run": run,
+            "into": item.into,
+            "endpoint": item.endpoint,
+            "region": item.region,
+            "env": dict(item.values.values),
+            "bearer": list(item.credentials) if not item.url.startswith("s3:") else [],
+        }
+        began = asyncio.get_running_loop().time()
+        try:
+            answer = await self._ask(request, on_progress)
+        except (UsageError, NotFound) as error:
+            error.details["hopeless"] = True
+            raise
+        except RemoteError as error:
+            if "invalid choice" not in error.message:
+                raise
+            raise RemoteError(
+                "The program on the machine is an older one, kept for jobs that live: it cannot fetch.",
+                hint="Run it when they have ended, or on another machine.",
+            ) from None
+        if answer.get("state") == "full":
+            raise no_room(answer)
+        came = answer.get("fetched")
+        size, files = came if isinstance(came, int) and came > 0 else 0, answer.get("files")
+        took = asyncio.get_running_loop().time() - began
+        if not size:
+            return Transfer(how="there already")
+        return Transfer(size, files if isinstance(files, int) and files > 0 else 0, took, "its own fetch")
 
     async def _upload(
         self, conn: SshConnection, item: Item, target: str, on_progress: OnProgress | None

@@ -293,6 +293,9 @@ class SshSession:
             if item.part not in _PARTS or into.is_absolute() or ".." in into.parts:
                 raise UsageError(f"Nothing can be sent to {item.part}/{item.into}.")
             total.skipped += item.left_out
+            if item.url:
+                _add(total, await self._sender.fetch(run, item, _after(total, on_progress)))
+                continue
             if item.content is not None:
                 _add(total, await self._sender.send(conn, run, item, _after(total, on_progress)))
                 continue

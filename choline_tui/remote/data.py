@@ -5,6 +5,9 @@
 ::
 
     {"do": "use", "key", "run", "into", "size", "arrived", "before"}    see ``DataStore.use``
+    {"do": "fetch", "url", "run", "into", "endpoint", "region", "env", "bearer"}    see ``remote.fetch``
+
+What stands in ``env`` may be secret: it stays in this process.
 """
 
 import threading
@@ -57,6 +60,10 @@ def answer(store: DataStore, request: Any, tell: Callable[[Dict[str, Any]], None
             before=str(request.get("before", "")),
             told=lambda done, of: teller(what="checking", done=done, of=of),
         )
+    if request.get("do") == "fetch":
+        from choline_tui.remote.fetch import fetch
+
+        return fetch(store, run, into, request, teller)
     raise UsageError("no such request for data: %s" % str(request.get("do"))[:50])
 
 

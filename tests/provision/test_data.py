@@ -5,12 +5,14 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from choline_tui.kernel.content import key_of
-from choline_tui.kernel.errors import SshDropped, TransferFailed, UsageError
+from choline_tui.kernel.errors import NotFound, SshDropped, TransferFailed, UsageError
+from choline_tui.kernel.handover import Handover
 from choline_tui.kernel.protocol import Lease
 from choline_tui.kernel.session import Item, Progress
 from choline_tui.provision.contents import Contents, Hashes, contents_of
@@ -21,6 +23,7 @@ from choline_tui.ssh.keys import ensure_key
 from choline_tui.ssh.transfer import upload
 from tests.ssh.server import Sshd
 from tests.support import needs
+from tests.support.files_http import Files
 
 LEASE = Lease(600, 600)
 
@@ -272,6 +275,37 @@ async def test_two_at_once_send_it_once(machine: Machine, session: SshSession, t
     done = await asyncio.gather(*(session.send(run, [item(made)]) for run in ("left", "right")))
     assert sorted(one.bytes for one in done) == [0, 200_000]
     assert tree_of(machine.data("left")) == tree_of(machine.data("right")) == tree_of(source)
+
+
+async def test_what_a_machine_fetches_itself(machine: Machine, session: SshSession) -> None:
+    files = Files()
+    try:
+        files.token, files.content["/model.bin"] = "hf_value", os.urandom(2_000_000)
+        url = f"{files.url}/model.bin"
+        told: list[Progress] = []
+        wanted = Item(
+            "",
+            "data",
+            into="m",
+            url=url,
+            credentials=("HF_TOKEN",),
+            values=Handover({"HF_TOKEN": "hf_value"}),
+        )
+        assert "hf_value" not in repr(wanted)
+        done = await session.send("fetcher", [wanted], told.append)
+        assert (done.bytes, done.files, done.how) == (2_000_000, 1, "its own fetch")
+        assert (machine.data("fetcher") / "m/model.bin").read_bytes() == files.content["/model.bin"]
+        assert {p.what for p in told} >= {"waiting"}
+        assert (await session.send("after", [replace(wanted, into="")])).how == "there already"
+        with pytest.raises(NotFound, match=r"there is no http") as caught:
+            await session.send("fetcher", [replace(wanted, url=f"{files.url}/gone")])
+        assert caught.value.details["hopeless"] is True
+        with pytest.raises(UsageError, match=r"refuses \(401\)"):
+            await session.send("fetcher", [replace(wanted, url=f"{url}?x", values=Handover())])
+    finally:
+        files.close()
+    left = [p.read_bytes() for p in (machine.home / "choline").rglob("*") if p.is_file()]
+    assert not any(b"hf_value" in data for data in left), "no value is ever on the machine's disk"
 
 
 def test_the_memory_of_hashes(tmp_path: Path) -> None:
