@@ -78,6 +78,7 @@ COMMANDS = (
     Command("destroy", "rentals", "destroy a rental that belongs to no live run", "money"),
     Command("engine", "engine", "the process that acts: start, stop, status, run", "this home"),
     Command("config", "config", "settings: path, show, set, unset", "this home"),
+    Command("secrets", "secrets", "secrets by name: list, set, rm, give", "this home"),
     Command("key", "config", "what the API key may do", "this home"),
     Command("ssh-config", "ssh_config", "let 'ssh choline-RUN' work in every other tool", "this home"),
     Command("completion", "completion", "completion for bash, zsh or fish", "this home"),

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from choline_tui.cli.context import Context
 from choline_tui.cli.output import dollars, folded
-from choline_tui.cli.values import Positive, disk, duration, environment, money, percent, port
+from choline_tui.cli.values import (
+    Positive,
+    disk,
+    duration,
+    environment,
+    money,
+    percent,
+    port,
+    secret_name,
+)
 from choline_tui.kernel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,8 +42,9 @@ command with its words. Nothing is rented before you agree; without a terminal,
 -y agrees. Ctrl-C only stops watching: the run goes on.
 
 Values given with --env are kept with the run in this home's store, readable by
-you alone but not encrypted, and the rented machine sees them: they are not for
-secrets."""
+you alone but not encrypted. --secret NAME is for secrets: the value is looked
+up (environment, .env, .netrc, keyring; see 'choline secrets --help'), handed
+over SSH into the machine's memory, masked in logs, and kept in no file here."""
 
 
 def configure_run(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +130,9 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]",
                        help="a variable of the run; without a value, the one it has here; it is kept "
                             "in this home's store: not for secrets")  # fmt: skip
+    group.add_argument("--secret", action="append", default=[], metavar="NAME",
+                       help="a variable whose value is secret: looked up now, kept in no file"
+                       )  # fmt: skip
     group.add_argument("-p", "--port", action="append", type=port, default=[], metavar="PORT",
                        help="open a port: 6006, 8080:80, 53/udp")  # fmt: skip
     group.add_argument("--tty", action=argparse.BooleanOptionalAction, default=None,
@@ -178,6 +191,7 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "max_price": args.max_price,
         "bid": args.bid,
         "env": environment(args.env, context.environ),
+        "secrets": [secret_name(word) for word in args.secret],
         "ports": args.port,
         "keep_s": args.keep,
         "max_life_s": args.max_life,
@@ -220,7 +234,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return INTERRUPTED
     out = context.out
     request = context.use(
-        lambda choline: _plan(choline, make_request(args, context)), doing="searching the market for a plan"
+        lambda choline: _plan(choline, make_request(args, context), args.dry_run),
+        doing="searching the market for a plan",
     )
     asked, card = request
     if args.dry_run:
@@ -254,8 +269,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return _start_and_follow(args, context, asked)
 
 
-async def _plan(choline: "Choline", fields: dict[str, Any]) -> "tuple[RunRequest, PlanCard]":
+async def _plan(choline: "Choline", fields: dict[str, Any], dry_run: bool) -> "tuple[RunRequest, PlanCard]":
     request = choline.request(**fields)
+    if not dry_run:
+        await choline.handed_over(request)  # one that is missing is told before anything is searched
     return request, await choline.plan(request)
 
 

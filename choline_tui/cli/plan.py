@@ -56,6 +56,9 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
         rows.append(("setup", clean(plan.setup, 400)))
     if plan.env:
         rows.append(("variables", ", ".join(clean(name, 60) for name in sorted(plan.env))))
+    if plan.secrets:
+        places = [(clean(n, 60), clean(card.secrets.get(n) or "missing", 60)) for n in plan.secrets]
+        rows.append(("secrets", ", ".join(f"{name} ({place})" for name, place in places)))
     if plan.ports:
         rows.append(("ports", ", ".join(clean(p, 40) for p in plan.ports)))
     if plan.tty:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from choline_tui.kernel.errors import UsageError
 
-__all__ = ["Positive", "disk", "duration", "environment", "money", "percent", "port"]
+__all__ = ["Positive", "disk", "duration", "environment", "money", "percent", "port", "secret_name"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -68,7 +68,10 @@ def port(text: str) -> str:
 
 
 def environment(words: Sequence[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables of the run from ``NAME=VALUE``, or ``NAME``: its value here. UsageError for a bad one."""
+    """Variables of the run from ``NAME=VALUE``, or ``NAME``: its value here. UsageError for a bad one, and
+    for a value that looks like a secret."""
+    from choline_tui.model.tokens import token_kind
+
     found: dict[str, str] = {}
     for word in words:
         name, given, value = word.partition("=")
@@ -88,5 +91,22 @@ def environment(words: Sequence[str], environ: Mapping[str, str] = os.environ) -
             value = environ[name]
         if "\0" in value:
             raise UsageError(f"--env: the value of {name[:40]} holds a zero byte")
+        kind = token_kind(value, name)
+        if kind:
+            raise UsageError(
+                f"--env {name[:40]}: this looks like {kind}, and variables are kept in the open",
+                hint=f"Say --secret {name[:40]}: its value is looked up here, and kept in no file.",
+            )
         found[name] = value
     return found
+
+
+def secret_name(text: str) -> str:
+    """A name alone. UsageError, which never repeats what is none: it may be the value."""
+    if not _NAME.fullmatch(text) or len(text) > 200:
+        raise UsageError(
+            "that is not a name a secret can have", hint="Only a name stands there, such as WANDB_API_KEY."
+        )
+    if text.startswith("CHOLINE_"):
+        raise UsageError(f"{text[:40]} is set by choline itself", hint="Take another name.")
+    return text

@@ -84,7 +84,7 @@ async def acquire(ctx: Context, run_id: str) -> None:
 def _nothing(ctx: Context, run: Run, seen: int) -> None:
     now = ctx.clock.time()
     ends = [a.ended or 0.0 for a in ctx.store.attempts(run.id) if a.outcome is not Outcome.MISSED]
-    since = max([run.created, *ends])
+    since = max([run.created, ctx.secrets.completed(run.id), *ends])
     what = (
         f"{seen} offers match, none under ${run.plan.cap:.4f}/h that may be taken"
         if seen

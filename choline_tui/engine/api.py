@@ -27,6 +27,7 @@ from choline_tui.engine.offers import FRESH_FOR
 from choline_tui.engine.planning import Draft, cap_from, draft, new_id, when_unreachable
 from choline_tui.engine.removal import check_code_is_there, remove, sweep_objects
 from choline_tui.engine.reuse import check_free, draft_on, find_kept, hand_over
+from choline_tui.engine.secrets import give, hidden, settled_plan
 from choline_tui.engine.server import Method
 from choline_tui.kernel.errors import NotFound, RemoteError, StoreError, UsageError, VastError
 from choline_tui.kernel.layout import run_dir
@@ -48,7 +49,7 @@ READS = frozenset(
     )
 )  # fmt: skip
 """methods that change nothing on the market, on a machine or in a run: a read-only client may ask them"""
-ACTS = frozenset(("start", "stop", "pull", "push", "destroy", "rm", "engine_stop"))
+ACTS = frozenset(("start", "stop", "pull", "push", "destroy", "rm", "give_secrets", "engine_stop"))
 """all others; every method stands in one of the two"""
 
 REFUSED_FOR = 7 * 86400.0
@@ -88,6 +89,7 @@ class _Chosen:
             "complete": self.page.complete,
             "disk_per_day": disk_hour * 24 if disk_hour is not None else None,
         }, warnings
+Secrets = Annotated[dict[str, str], Field(max_length=100)]
 
 
 class Api:
@@ -121,7 +123,8 @@ class Api:
     def methods(self) -> dict[str, Method]:
         names = (
             "hello", "offers", "offers_stream", "plan", "start", "stop", "run", "follow", "pull",
-            "container_log", "ssh", "rentals", "destroy", "rm", "account", "key_check", "engine_stop",
+            "container_log", "ssh", "rentals", "destroy", "rm", "account", "key_check", "give_secrets",
+            "engine_stop",
         )  # fmt: skip
         own = {name: getattr(self, name) for name in names}
         return {name: checked(name, method) for name, method in (own | self._code_methods.methods()).items()}
@@ -333,14 +336,23 @@ class Api:
         )
         return card.model_dump(mode="json")
 
-    async def start(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def start(
+        self,
+        request: dict[str, Any],
+        secrets: Secrets | None = None,
+        places: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """``secrets``: values that the client found, ``places``: where; others are looked up here."""
         asked = read_request(request)
         chosen = await self._choose(asked)
+        given = hidden(secrets or {})
+        plan = await settled_plan(self.ctx.secrets, chosen.plan, given, places or {})
         run_id = new_id(self.ctx.store.run_ids())
         async with self._freezing.shared():
             # until the run is in the store, nothing says that its code is needed
             code = await self._code(asked, chosen.made, self.paths.code_dir(run_id))
-            run = self._new(asked, chosen.plan, run_id, code)
+            run = self._new(asked, plan, run_id, code)
+            self.ctx.secrets.give(run_id, given)
             if chosen.rental is not None:
                 await rehearse(self.ctx, run)
                 with self.ctx.ledger.batch() as batch:
@@ -400,6 +412,13 @@ class Api:
         )
         self.engine.poke(found.id)
         return found.model_dump(mode="json")
+
+    async def give_secrets(self, run: str, secrets: Secrets) -> dict[str, Any]:
+        """Values for a run that waits for them: of an environment, another engine knows nothing."""
+        found = self.ctx.store.find_run(run)
+        names = give(self.ctx, found, hidden(secrets))
+        self.engine.poke(found.id)
+        return {"run": found.id, "names": names}
 
     def follow(
         self,

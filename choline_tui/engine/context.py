@@ -8,6 +8,7 @@ from pathlib import Path
 from choline_tui.engine.hub import Hub
 from choline_tui.engine.ledger import Ledger
 from choline_tui.engine.offers import OfferBook
+from choline_tui.engine.secrets import RunSecrets
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import CholineError
 from choline_tui.kernel.protocol import Probe
@@ -98,6 +99,7 @@ class Context:
     timing: Timing = field(default_factory=Timing)
     probes: dict[str, Probe] = field(default_factory=dict)
     """what the first contact with a rental's machine found, until it is prepared"""
+    secrets: RunSecrets = field(default_factory=RunSecrets)
     bringing: dict[str, asyncio.Lock] = field(default_factory=dict)
     """by run: who brings its results home right now"""
     live_when_asked: frozenset[str] = frozenset()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from choline_tui.engine import contract, machine
 from choline_tui.engine.acquire import acquire
 from choline_tui.engine.context import Context
+from choline_tui.engine.secrets import at_hand
 from choline_tui.kernel.errors import CholineError
 from choline_tui.model.decide import Action, Do, decide
 from choline_tui.model.run import Attempt, AttemptState, Outcome, Rental, RentalState, Run, RunState
@@ -136,6 +137,7 @@ class Engine:
                     await self.ctx.clock.sleep(wait)
                     wait = min(MAX_RETRY, 2 * wait)
                 if over:
+                    self.ctx.secrets.forget(run_id)
                     return
         finally:
             for lane in lanes.values():
@@ -265,7 +267,8 @@ class Engine:
         rental, attempt = action.rental or "", action.attempt or 0
         match action.do:
             case Do.ACQUIRE:
-                await acquire(ctx, run_id)
+                if await at_hand(ctx, run_id):
+                    await acquire(ctx, run_id)
             case Do.CONNECT:
                 await machine.connect(ctx, rental, attempt)
             case Do.PREPARE:

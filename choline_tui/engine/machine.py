@@ -11,6 +11,7 @@ from choline_tui.engine.context import Context
 from choline_tui.engine.environment import heard, why_setup_failed
 from choline_tui.engine.progress import reporter
 from choline_tui.engine.results import Fresh, bring, keep_results
+from choline_tui.engine.secrets import hand_over, to_hand_over
 from choline_tui.kernel.errors import (
     CholineError,
     HostKeyChanged,
@@ -233,8 +234,12 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
         await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
         if run.state is not RunState.PREPARING:
             ctx.ledger.run(run.id, state=RunState.PREPARING, reason="sending the code")
+        given = await to_hand_over(ctx, run, attempt, lambda: _knows(session, attempt))
+        if given is None:
+            return
         if not attempt.begun:
             await _send(ctx, session, run, n)
+        await hand_over(ctx, session, run, attempt, given)
         # from here on its command may run, whatever becomes of us or of the connection
         ctx.crash_point("before submit")
         try:
@@ -327,6 +332,7 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
         grace_s=run.plan.stop_grace_s,
         results_max_bytes=run.plan.results_max_bytes,
         tty=run.plan.tty,
+        secrets=list(run.plan.secrets),
         settle_s=run.plan.results_settle_s,
     )
 
@@ -369,22 +375,32 @@ async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int
         path.parent.mkdir(parents=True, exist_ok=True)
         offsets[source] = path.stat().st_size if path.exists() else 0
     full: set[str] = set()
-    async for frame in session.stream(job, dict(offsets)):
-        if frame.status is not None:
-            _job_status(ctx, run_id, n, frame.status)
-            fresh.told(frame.status.fresh)
-        elif frame.source in files and frame.data and frame.offset == offsets[frame.source]:
-            if offsets[frame.source] + len(frame.data) <= LOG_LIMIT:
-                with files[frame.source].open("ab") as log:
-                    log.write(frame.data)
-            elif frame.source not in full:
-                full.add(frame.source)
-                text = f"{frame.source}.log has reached {LOG_LIMIT >> 20} MiB: what follows is not kept"
-                ctx.ledger.note("run", text, run=run_id)
-            offsets[frame.source] += len(frame.data)
-            if frame.source == "setup":
-                heard(ctx, run_id, n, frame.data)
-            ctx.hub.publish("log", run_id, attempt=n, source=frame.source, size=offsets[frame.source])
+    veil = await ctx.secrets.veil(ctx.store.run(run_id))
+    ended = False
+    try:
+        async for frame in session.stream(job, dict(offsets)):
+            if frame.status is not None:
+                ended = frame.status.state == ENDED
+                _job_status(ctx, run_id, n, frame.status)
+                fresh.told(frame.status.fresh)
+            elif frame.source in files and frame.data and frame.offset == offsets[frame.source]:
+                data = veil.feed(frame.source, frame.data)
+                if offsets[frame.source] + len(frame.data) <= LOG_LIMIT:
+                    with files[frame.source].open("ab") as log:
+                        log.write(data)
+                elif frame.source not in full:
+                    full.add(frame.source)
+                    text = f"{frame.source}.log has reached {LOG_LIMIT >> 20} MiB: what follows is not kept"
+                    ctx.ledger.note("run", text, run=run_id)
+                offsets[frame.source] += len(frame.data)
+                if frame.source == "setup":
+                    heard(ctx, run_id, n, data)
+                ctx.hub.publish("log", run_id, attempt=n, source=frame.source, size=offsets[frame.source])
+    finally:
+        for source, data in veil.rest(ended=ended).items():
+            if source not in full:
+                with files[source].open("ab") as log:
+                    log.write(data)
     if ctx.store.attempt(run_id, n).job_state != ENDED:
         raise SshDropped("the stream of the job ended before the job")
 

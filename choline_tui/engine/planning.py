@@ -12,6 +12,7 @@ from choline_tui.config.paths import Paths
 from choline_tui.config.project import Project, find_project, load_project
 from choline_tui.config.settings import Settings
 from choline_tui.engine.environment import driver_bounds, fitting_driver, plan_environment
+from choline_tui.engine.secrets import named
 from choline_tui.kernel.errors import NoOffer, ProjectError, UsageError
 from choline_tui.model.choose import choose, plan_price
 from choline_tui.model.conditions import Condition, Order, Query
@@ -110,6 +111,7 @@ def draft(
             else f"Give it after '--'. The command of then, with its code, is 'choline again {like.id}'.",
         )
     results_dir = project.results_dir if project else "results"
+    env = {**(project.env if project else {}), **request.env}
     plan = Plan(
         project=str(directory),
         command=command,
@@ -125,7 +127,13 @@ def draft(
         machine_id=request.machine_id,
         cap=max_price or ANY_PRICE,
         bid=request.bid,
-        env={**(project.env if project else {}), **request.env},
+        env=env,
+        secrets=named(
+            request,
+            env,
+            project.secrets if project else (),
+            like.plan.secrets if like is not None and request.like else (),
+        ),
         ports=request.ports,
         send=[SendItem(**s.model_dump()) for s in (project.data() if project else [])],
         results=list(project.results) if project else [],
@@ -263,6 +271,7 @@ def _draft_like(
     plan = plan.but(
         on="",
         env={**old.env, **request.env},
+        secrets=named(request, {**old.env, **request.env}, old.secrets),
         ports=request.ports or old.ports,
         results_into=str(Path(old.results_into).parent) if old.results_into else "",
         offer_id=request.offer,  # the offer of then is gone; what it was like is in the query

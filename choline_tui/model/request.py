@@ -12,6 +12,7 @@ __all__ = ["PlanCard", "RunRequest"]
 
 Money = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 """$/h. Zero is no price: taken for "not said", it would be no cap at all."""
+SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
 Seconds = Annotated[float, Field(ge=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 
 
@@ -48,6 +49,8 @@ class RunRequest(BaseModel):
     max_price: Money | None = None
     bid: Money | None = None
     env: dict[str, str] = Field(default_factory=dict)
+    secrets: Annotated[list[SecretName], Field(max_length=100)] = Field(default_factory=list)
+    """names of variables whose values are looked up, and kept nowhere; more than the project's"""
     ports: list[str] = Field(default_factory=list)
     keep_s: Seconds | None = None
     tty: bool | None = None
@@ -84,6 +87,8 @@ class PlanCard(BaseModel):
     data_bytes: int = 0
     disk_per_day: float | None = None
     """$ a day of the disk alone, if the machine is stopped"""
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """names, with where their values are; '' for one that is missing"""
     warnings: list[str] = Field(default_factory=list)
     when_unreachable: str = ""
     """what happens when home cannot be reached (rule 4), in words"""

@@ -121,6 +121,8 @@ class Plan(Record):
     bid: float | None = None
     """$/h to offer instead of the minimum + 5 % (interruptible)"""
     env: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """names of variables that are secret, with where their values were found; never a value"""
     ports: list[str] = Field(default_factory=list)
     send: list[SendItem] = Field(default_factory=list)
     results: list[str] = Field(default_factory=list)

@@ -60,7 +60,7 @@ class Keyring:
 
     def set(self, name: str, text: str) -> None:
         """Raises ConfigError when there is no keyring, or it refuses."""
-        self._need()
+        self.need()
         try:
             self._backend().set_password(self._service, name, text)
             self._write_names([*self.names(), name])
@@ -70,7 +70,7 @@ class Keyring:
 
     def remove(self, name: str) -> None:
         """Raises NotFound, ConfigError."""
-        self._need()
+        self.need()
         backend = self._backend()
         try:
             known = backend.get_password(self._service, name) is not None
@@ -95,7 +95,8 @@ class Keyring:
     def _write_names(self, names: list[str]) -> None:
         self._backend().set_password(self._service, INDEX, json.dumps(sorted(set(names))))
 
-    def _need(self) -> None:
+    def need(self) -> None:
+        """Raises ConfigError when there is no keyring that can be used."""
         why = self.usable()
         if why:
             raise ConfigError(f"no system keyring can be used: {why}", hint=WITHOUT)

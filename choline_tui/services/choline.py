@@ -16,6 +16,7 @@ from choline_tui.services.code import CodeServices
 from choline_tui.services.connection import Connection
 from choline_tui.services.launch import connect
 from choline_tui.services.market import MarketServices
+from choline_tui.services.secrets import SecretServices
 from choline_tui.services.verbs import Verbs
 from choline_tui.store import Store
 
@@ -178,7 +179,7 @@ class Followed:
 
 
 @dataclass
-class Choline(MarketServices, CodeServices, Verbs):
+class Choline(MarketServices, CodeServices, SecretServices, Verbs):
     """Use as ``async with Choline() as choline``.
 
     ``home``: as CHOLINE_HOME. ``environ``: where VAST_API_KEY and the like are looked for.
@@ -331,7 +332,8 @@ class Choline(MarketServices, CodeServices, Verbs):
 
     async def plan(self, request: RunRequest) -> PlanCard:
         """What ``start`` would do; spends nothing. Raises as ``start`` does."""
-        return PlanCard.model_validate(await self._call("plan", request=request.model_dump()))
+        card = PlanCard.model_validate(await self._call("plan", request=request.model_dump()))
+        return await self.with_secrets(request, card)
 
     async def start(self, request: RunRequest) -> Run:
         """Freeze plan and code, and start the run. It goes on when this program ends.
@@ -339,7 +341,8 @@ class Choline(MarketServices, CodeServices, Verbs):
         Raises UsageError (ProjectError, QueryError, ConfigError) for a request or project that cannot be,
         NoOffer when no offer fits, BadKey for the key, MarketDown when the market cannot be reached.
         """
-        return Run.model_validate(await self._call("start", request=request.model_dump()))
+        secrets = await self.handed_over(request)
+        return Run.model_validate(await self._call("start", request=request.model_dump(), **secrets))
 
     async def stop(self, run: str, *, drop_results: bool = False, reason: str = "stopped by you") -> Run:
         """End the run, bring its results home, destroy its rental. Returns at once; ``wait`` waits.

@@ -218,6 +218,11 @@ class FakeCholine:
         assert self.card is not None
         return self.card
 
+    async def handed_over(self, request: RunRequest) -> dict[str, Any]:
+        if "handed_over" in self.fails:
+            raise self.fails["handed_over"]
+        return {}
+
     async def start(self, request: RunRequest) -> Run:
         self._ask("start", request)
         assert self.after_start is not None

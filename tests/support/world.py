@@ -21,6 +21,7 @@ from choline_tui.engine.hub import Hub
 from choline_tui.engine.ledger import Ledger
 from choline_tui.engine.offers import OfferBook
 from choline_tui.engine.reuse import check_free, find_kept, hand_over
+from choline_tui.engine.secrets import RunSecrets
 from choline_tui.kernel.errors import SshRefused
 from choline_tui.kernel.protocol import JobSpec
 from choline_tui.kernel.secret import Secret
@@ -28,6 +29,7 @@ from choline_tui.kernel.session import Address, RemoteSession
 from choline_tui.model.run import Plan, Rental, Run, RunState
 from choline_tui.places.base import Listing
 from choline_tui.places.vast import VastPlace
+from choline_tui.secrets import Found, Hidden, Value
 from choline_tui.simulator.rehearsal import Simulator
 from choline_tui.simulator.remotes.job_model import JobModel
 from choline_tui.simulator.remotes.modelled import ModelledBackend
@@ -158,6 +160,8 @@ class World:
         self.line: Line | None = None
         self.wrap_session: Callable[[int, RemoteSession], RemoteSession] = lambda contract, session: session
         """what stands between the engine and a contract's machine"""
+        self.secrets: dict[str, str] = {}
+        """what files and the keyring of this home hold"""
         self.on_boot: list[Callable[[Store], None]] = []
         """called with every engine's store before the engine begins"""
         self._runs = 0
@@ -218,6 +222,7 @@ class World:
             home=self.home,
             items=items,
             timing=self.timing,
+            secrets=RunSecrets(self._look),
             crash_point=self._crash_point,
         )
         engine = self.engine = Engine(ctx)
@@ -230,6 +235,14 @@ class World:
         place.on_listing = on_listing
         await engine.start()
         return engine
+
+    async def _look(self, names: list[str], project: Path) -> Found:
+        found = Found(missing=[name for name in names if name not in self.secrets])
+        for name in names:
+            if name in self.secrets:
+                found.values[name] = Value(Hidden(self.secrets[name]), ".env")
+        found.looked = {name: [".env"] for name in found.missing}
+        return found
 
     def _crash_point(self, name: str) -> None:
         self.points.append(name)
