@@ -119,6 +119,8 @@ class CholineApp(Doors):
         """the engine is being started: that it does not run yet is no news"""
         self.came_from = ""
         """the mode that the wizard was opened from"""
+        self._disks: dict[str, str] = {}
+        """by run: what was last said of a disk that fills"""
         super().__init__(os.environ if environ is None else environ, looks, clock)
 
     def looks_changed(self) -> None:
@@ -177,11 +179,20 @@ class CholineApp(Doors):
             self.fail(ConfigError(line, hint="F2 opens the settings."), doing)
 
     def _take(self, snapshot: "Snapshot") -> None:
+        self._warn_of_disks(snapshot)
         self.snapshot = snapshot
         self.tell_top_line()
         screen = self.main_screen
         if screen is not None:
             screen.deliver()
+
+    def _warn_of_disks(self, snapshot: "Snapshot") -> None:
+        """A word where one looks when a disk begins to fill: once for each run and what is said of it."""
+        full = {view.run.id: view.run.disk for view in snapshot.runs if view.run.disk}
+        for run, words in full.items():
+            if words != self._disks.get(run):
+                self.warn(f"{run}: {words}")
+        self._disks = full
 
     @property
     def feed(self) -> "Source":

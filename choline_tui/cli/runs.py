@@ -175,7 +175,7 @@ def _why(view: "RunView") -> str:
     trouble = next((r.trouble for r in view.rentals if r.may_bill and r.trouble), "")
     if not trouble and str(run.outcome) == "succeeded":
         return "" if run.results_complete else "not all results came home"  # its state says the rest
-    return clean(trouble or run.phase or run.reason, 120)
+    return clean(trouble or run.disk or run.phase or run.reason, 120)
 
 
 def _clock(at: float) -> str:
@@ -334,6 +334,7 @@ def _show_run(view: "RunView", context: Context, now: float) -> None:
             ("note", clean(plan.note)),
             ("why", clean(run.reason, 400)),
             ("phase", clean(run.phase)),
+            ("disk", clean(run.disk, 600)),
             ("made", when(run.created, now)),
             ("ended", when(run.ended, now) if run.ended is not None else ""),
             ("exit code", "" if run.exit_code is None else str(run.exit_code)),

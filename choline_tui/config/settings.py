@@ -149,6 +149,11 @@ class RunSettings(BaseModel):
         180.0,
         description="how often results come home meanwhile; a new checkpoint comes at once; default 3m",
     )
+    disk_pause: bool = Field(
+        True,
+        description="stop a command's processes (SIGSTOP) while the machine's disk is full, until there is "
+        "room again; false lets them fail to write; default true",
+    )
     results_settle: Span = Field(
         10.0,
         description="how long a result file must stay unchanged to count as whole; default 10s",

@@ -102,6 +102,8 @@ class Context:
     secrets: RunSecrets = field(default_factory=RunSecrets)
     bringing: dict[str, asyncio.Lock] = field(default_factory=dict)
     """by run: who brings its results home right now"""
+    disks_told: dict[tuple[str, str], float] = field(default_factory=dict)
+    """by run and end: when an event last spoke of a disk"""
     live_when_asked: frozenset[str] = frozenset()
     """rentals that were not gone yet when the newest listing was asked for: it may show what it cannot know
     to be gone. Told by this, not by times: a clock that is put back made a found contract old news."""

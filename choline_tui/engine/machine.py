@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from choline_tui.engine.context import Context
+from choline_tui.engine.disks import machine_disk
 from choline_tui.engine.environment import heard, why_setup_failed
 from choline_tui.engine.progress import reporter
 from choline_tui.engine.results import Fresh, bring, keep_results
@@ -334,6 +335,7 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
         tty=run.plan.tty,
         secrets=list(run.plan.secrets),
         settle_s=run.plan.results_settle_s,
+        disk_pause=run.plan.disk_pause,
     )
 
 
@@ -414,6 +416,7 @@ def _job_status(ctx: Context, run_id: str, n: int, status: JobStatus) -> None:
         attempt.job_state
     ):
         return  # a job does not go back; a machine that says so, again and again, gets no event for it
+    machine_disk(ctx, run_id, status)
     if status.state == ENDED:
         words = f"the command ended: {status.reason}" + (
             f", status {status.exit_code}" if status.exit_code is not None else ""

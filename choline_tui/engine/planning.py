@@ -140,6 +140,7 @@ def draft(
         results_into=str(directory / results_dir),
         results_every_s=run.results_every,
         results_settle_s=run.results_settle,
+        disk_pause=run.disk_pause,
         results_exclude=list(project.results_exclude) if project else [],
         results_keep=project.results_keep if project else 1,
         max_life_s=request.max_life_s or run.max_life,

@@ -1,10 +1,10 @@
 """Results on their way home while a run goes on: every few minutes, and as soon as something is whole."""
 
 import asyncio
-import shutil
 from pathlib import Path
 
 from choline_tui.engine.context import Context
+from choline_tui.engine.disks import home_disk, no_room, room_for_results
 from choline_tui.engine.progress import reporter
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import TransferFailed
@@ -64,7 +64,7 @@ async def keep_results(ctx: Context, session: RemoteSession, run: Run, fresh: Fr
             moved = await bring(ctx, session, run, final=False)
         except (OSError, TransferFailed) as error:
             # a full disk here, or files that change under the copy: the run goes on, and so do we
-            if str(error) != told:
+            if str(error) != told and not ctx.store.run(run.id).disk_here:
                 told = str(error)
                 ctx.ledger.note("run", f"results not synced: {error}", run=run.id)
             continue
@@ -79,16 +79,20 @@ async def bring(ctx: Context, session: RemoteSession, run: Run, *, final: bool) 
     """Bring results home, never filling this computer's disk. Raises RemoteError, OSError."""
     into = Path(run.plan.results_into)
     into.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(into).free
-    if free < 64 << 20:
-        raise OSError(f"only {free >> 20} MiB are free in {into}")
     # one at a time into one directory: the regular one, the final one and one asked for by hand
     async with ctx.bringing.setdefault(run.id, asyncio.Lock()):
-        return await session.fetch(
-            run.id,
-            str(into),
-            final=final,
-            max_bytes=run.plan.results_max_bytes,
-            on_progress=reporter(ctx, run.id, "results"),
-            rules=rules_of(run.plan),
-        )
+        before = room_for_results(ctx, run.id, into, final=final)
+        try:
+            moved = await session.fetch(
+                run.id,
+                str(into),
+                final=final,
+                max_bytes=run.plan.results_max_bytes,
+                on_progress=reporter(ctx, run.id, "results"),
+                rules=rules_of(run.plan),
+            )
+        except (OSError, TransferFailed) as error:
+            no_room(ctx, run.id, into, error)
+            raise
+        home_disk(ctx, run.id, into, before, moved.bytes)
+        return moved

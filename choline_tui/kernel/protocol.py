@@ -11,6 +11,8 @@ from typing import Any, Dict, List, Optional
 from choline_tui.kernel.text import plain
 
 __all__ = [
+    "DISK_FULL",
+    "DISK_LOW",
     "ENDED",
     "PROTOCOL",
     "Frame",
@@ -27,6 +29,8 @@ PROTOCOL = 1
 
 QUEUED, SETUP, RUNNING, STOPPING, ENDED = "queued", "setup", "running", "stopping", "ended"
 JOB_STATES = (QUEUED, SETUP, RUNNING, STOPPING, ENDED)
+
+DISK_LOW, DISK_FULL = "low", "full"
 
 SOURCES = ("setup", "run")
 MAX_TEXT = 4096
@@ -78,6 +82,13 @@ def _names(data: Dict[str, Any], key: str) -> List[str]:
     return [each[:200] for each in value]
 
 
+def _disk(data: Dict[str, Any]) -> str:
+    value = _text(data, "disk")
+    if value not in ("", DISK_LOW, DISK_FULL):
+        raise ValueError("unknown state of a disk")
+    return value
+
+
 def _mapping(data: Any, what: str) -> Dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("%s is not an object" % what)
@@ -110,6 +121,8 @@ class JobSpec:
     does not begin, and what they hold is masked in its logs"""
     settle_s: float = 10.0
     """a result file that has not changed for so long is told as fresh (``JobStatus.fresh``)"""
+    disk_pause: bool = False
+    """its processes are stopped (SIGSTOP) while the disk is full, and go on when there is room"""
     protocol: int = PROTOCOL
 
     def to_wire(self) -> Dict[str, Any]:
@@ -133,6 +146,7 @@ class JobSpec:
             results_max_bytes=int(_number(d, "results_max_bytes")),
             tty=d.get("tty") is True,
             settle_s=_number(d, "settle_s", 10.0),
+            disk_pause=d.get("disk_pause") is True,
             secrets=_names(d, "secrets"),
             protocol=int(_number(d, "protocol", PROTOCOL)),
         )
@@ -162,6 +176,12 @@ class JobStatus:
     results_bytes: int = 0
     fresh: int = 0
     """grows when result files that were written have come to rest: there is something whole to bring"""
+    disk: str = ""
+    """'', low or full: the disk it writes to"""
+    disk_free_bytes: int = 0
+    """when ``disk`` last changed"""
+    held: bool = False
+    """stopped (SIGSTOP) until there is room on the disk"""
     message: str = ""
 
     def to_wire(self) -> Dict[str, Any]:
@@ -189,6 +209,9 @@ class JobStatus:
             log_dropped=_count(d, "log_dropped"),
             results_bytes=_count(d, "results_bytes"),
             fresh=_count(d, "fresh"),
+            disk=_disk(d),
+            disk_free_bytes=_count(d, "disk_free_bytes"),
+            held=d.get("held") is True,
             message=_words(d, "message"),
         )
         if status.state == ENDED and status.reason == "exited" and status.exit_code is None:

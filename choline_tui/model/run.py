@@ -137,6 +137,8 @@ class Plan(Record):
     """patterns of result files that never come home"""
     results_keep: int = 1
     """how many earlier versions of a result file stay at home"""
+    disk_pause: bool = True
+    """its processes are stopped while the machine's disk is full, instead of failing to write"""
     max_life_s: float = 86400.0
     """the remote ends itself this long after renting, whatever happens"""
     lease_s: float = 43200.0
@@ -180,6 +182,10 @@ class Run(Record):
     """the run this one repeats"""
     results_synced: float | None = None
     """when results last came home"""
+    disk_there: str = ""
+    """what is to be said of the machine's disk when it is nearly full"""
+    disk_here: str = ""
+    """what is to be said of this computer's disk when results have no room"""
     results_complete: bool = False
     """the final, verified set is home"""
     archived: float | None = None
@@ -188,6 +194,11 @@ class Run(Record):
     @property
     def live(self) -> bool:
         return self.state is not RunState.ENDED
+
+    @property
+    def disk(self) -> str:
+        """What a person must know of a disk that is nearly full, at either end; '' when there is room."""
+        return "; ".join(filter(None, (self.disk_there, self.disk_here))) if self.live else ""
 
 
 class Attempt(Record):

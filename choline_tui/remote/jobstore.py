@@ -151,7 +151,16 @@ class JobStore:
         return found
 
     def request_stop(self, job: str, grace_s: float, reason: str) -> None:
-        write_json(self._paths.stop(job), {"grace_s": grace_s, "reason": reason})
+        request = {"grace_s": grace_s, "reason": reason}
+        try:
+            write_json(self._paths.stop(job), request)
+        except OSError:
+            # a disk that the job has filled: what its keeper holds free is for its end
+            try:
+                os.unlink(self._paths.job(job, "reserve"))
+            except OSError:
+                pass
+            write_json(self._paths.stop(job), request)
 
     def stop_request(self, job: str) -> Optional["StopRequest"]:
         data = read_json(self._paths.stop(job))

@@ -17,7 +17,7 @@ from typing import Dict, List, Optional
 from choline_tui.kernel import layout
 from choline_tui.kernel.jobs import shell_exit
 from choline_tui.kernel.mask import Masker
-from choline_tui.kernel.protocol import ENDED, RUNNING, SETUP, STOPPING, JobSpec, JobStatus
+from choline_tui.kernel.protocol import DISK_FULL, ENDED, RUNNING, SETUP, STOPPING, JobSpec, JobStatus
 from choline_tui.remote.files import write_atomic
 from choline_tui.remote.fresh import Fresh
 from choline_tui.remote.jobstore import JobStore
@@ -25,12 +25,14 @@ from choline_tui.remote.listing import tree, tree_bytes
 from choline_tui.remote.machine import Machine
 from choline_tui.remote.paths import Paths
 from choline_tui.remote.processes import adopt_orphans, children_of, signal_all
+from choline_tui.remote.room import Room
 from choline_tui.remote.terminal import SOCKET, Terminal
 from choline_tui.remote.vault import Vault
 
 __all__ = ["Shim"]
 
 TICK_S = 0.2
+HOLD_AGAIN_S = 2.0
 LINGER_S = 5.0
 """What a command left running in its group gets at most between TERM and KILL once it has ended."""
 LONGEST_ARGUMENT = 100_000
@@ -103,6 +105,8 @@ class Shim:
         self._status = self._store.status(job) or JobStatus(id=job)
         self._status.log_bytes = {}
         self._results_full = False
+        self._room = Room(self._paths.home)
+        self._hold_again = 0.0
         self._why = ""
         self._pumps: Dict[int, _Log] = {}
         self._terminal: Optional[Terminal] = None
@@ -167,6 +171,7 @@ class Shim:
         self._vault.remove(self._spec.id)
         self._status.state = ENDED
         self._status.reason = reason
+        self._status.held = False
         self._status.ended = self._machine.wall()
         self._status.message = (message or self._status.message)[:1000]
         self._status.results_bytes = self._measure()
@@ -342,6 +347,7 @@ class Shim:
                 elif kill_at is not None:
                     # a second request may shorten the grace, never lengthen it
                     kill_at = min(kill_at, asked_at + self._grace())
+                self._mind_disk(group, now)
             elif code is not None:
                 if (not last and not self._why) or not self._left_over(group):
                     self._pump_rest()
@@ -354,6 +360,24 @@ class Shim:
             if now >= next_save or fresh != self._status.fresh:
                 next_save, fresh = now + 5.0, self._status.fresh
                 self._save(sync=False)
+
+    def _mind_disk(self, group: int, now: float) -> None:
+        """Tell of a disk that fills; stop all processes of the job while it is full, but not its end."""
+        status, state = self._status, self._room.look()
+        hold = state == DISK_FULL and self._spec.disk_pause and not self._why
+        if hold and os.path.exists(self._paths.expired):
+            hold = False  # its end has come: the guard's TERM must reach it
+        if hold and (not status.held or now >= self._hold_again):
+            # again and again: one that was just being started got away
+            self._hold_again = now + HOLD_AGAIN_S
+            signal_all(group, os.getpid(), signal.SIGSTOP)
+        elif status.held and not hold:
+            signal_all(group, os.getpid(), signal.SIGCONT)
+        if (state, hold) != (status.disk, status.held):
+            status.disk, status.held, status.disk_free_bytes = state, hold, self._room.free
+            self._drop_reserve()  # where there is no room at all it is for this
+            self._save(sync=False)
+            self._keep_reserve()
 
     def _pump(self, pipe: int) -> bool:
         """Carry what is there; False when nothing was."""

@@ -64,6 +64,10 @@ class Doors(Worn):
         """Something went well."""
         self.notify(plain(text)[:MAX_TOAST], timeout=SAY_FOR, markup=False)
 
+    def warn(self, text: str) -> None:
+        """Something goes on and needs a look."""
+        self.notify(plain(text)[:MAX_TOAST], severity="warning", timeout=FAIL_FOR, markup=False)
+
     def fail(self, error: BaseException, doing: str) -> None:
         """Something went wrong while ``doing`` (such as "searching the market"): it stays in the error log,
         and a toast says what to do next. The same again right after is counted, not told again."""

@@ -222,6 +222,7 @@ def _room(dest: Path, needed: int) -> int:
         raise TransferFailed(
             f"There are {needed} bytes to fetch, and {free} are free in {dest}.",
             hint="Make room there; choline tries again.",
+            no_room=True,
         )
     return max(1, room)
 

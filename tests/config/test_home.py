@@ -221,6 +221,8 @@ def test_every_default_a_description_names_is_the_true_one() -> None:
         value = getattr(Settings().run, name)
         if value is None:
             assert said == "no limit"
+        elif isinstance(value, bool):
+            assert said == str(value).lower()
         elif isinstance(value, str):
             assert said == value
         else:

@@ -15,7 +15,7 @@ from choline_tui.ssh.transfer import Method, download
 from tests.remote.box import Remote
 from tests.ssh.server import Sshd
 from tests.ssh.test_transfer import tree
-from tests.support import needs
+from tests.support import needs, wait_until
 
 BOTH = pytest.mark.parametrize("method", ["rsync", "tar"])
 Disk = Callable[[Path, int], None]
@@ -105,5 +105,44 @@ def test_the_machines_disk_is_full(tmp_path: Path, disk: Disk) -> None:
         remote.submit("r-2", "echo room again > $CHOLINE_RESULTS/small; echo said")
         assert remote.ended("r-2", within=60).exit_code == 0
         assert remote.log("r-2") == b"said\n"
+    finally:
+        remote.close()
+
+
+def state_of(pid: int) -> str:
+    """As /proc says: T is stopped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def test_a_job_waits_while_the_machines_disk_is_full(tmp_path: Path, disk: Disk) -> None:
+    """All its processes are stopped and it is said; they go on when there is room; a stop reaches them."""
+    home = tmp_path / "box"
+    disk(home, 40 << 20)
+    remote = Remote(home)
+    results = home / "choline/r/results"
+    try:
+        command = (
+            "sleep 300 & echo $! > $CHOLINE_RESULTS/pid; head -c 60M /dev/zero > $CHOLINE_RESULTS/a; "
+            "while [ ! -e $CHOLINE_RESULTS/go ]; do sleep 0.1; done; kill $!"
+        )
+        remote.submit("r-1", command, disk_pause=True)
+        wait_until(lambda: remote.status("r-1").held, within=30, what="the job stopped")
+        status = remote.status("r-1")
+        assert (status.state, status.disk) == ("running", "full") and status.disk_free_bytes < 1 << 20
+        child = int((results / "pid").read_text())
+        wait_until(lambda: state_of(child) == "T", within=10, what="its children stopped")
+        os.truncate(results / "a", 0)
+        (results / "go").touch()
+        assert remote.ended("r-1", within=30).exit_code == 0
+        assert not remote.status("r-1").held and remote.status("r-1").disk == ""
+        (results / "go").unlink()
+        remote.submit("r-2", command, disk_pause=True)
+        wait_until(lambda: remote.status("r-2").held, within=30, what="the second job stopped")
+        remote.call("stop", "r-2", "--grace", "20")
+        ended = remote.ended("r-2", within=15)
+        assert (ended.reason, ended.exit_code) == ("stopped", 143)
     finally:
         remote.close()

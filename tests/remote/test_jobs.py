@@ -77,7 +77,8 @@ def test_a_job_id_is_taken_once(remote: Remote) -> None:
 
 
 def test_the_supervisor_is_killed_and_nothing_is_lost(remote: Remote) -> None:
-    remote.submit("r-1", f"echo begun >> {remote.path('starts')}; sleep 1.5; echo done; exit 9")
+    wait = f"until [ -e {remote.path('go')} ]; do sleep 0.05; done"
+    remote.submit("r-1", f"echo begun >> {remote.path('starts')}; {wait}; echo done; exit 9")
     remote.running("r-1")
     first = remote.supervisor()
     remote.kill_supervisor()
@@ -85,6 +86,7 @@ def test_the_supervisor_is_killed_and_nothing_is_lost(remote: Remote) -> None:
     assert remote.supervisor() != first
     assert remote.ended("r-2").exit_code == 0
     assert remote.status("r-1").state == "running"
+    (remote.home / "go").touch()
     status = remote.ended("r-1")
     assert (status.reason, status.exit_code) == ("exited", 9)
     assert remote.log("r-1") == b"done\n"

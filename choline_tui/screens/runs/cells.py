@@ -160,6 +160,8 @@ def what_happens(view: "RunView", now: float, last_line: str) -> str:
         return text
     run = view.run
     word = state_word(run)
+    if run.disk:
+        return clean(run.disk, 300)
     if word == "running":
         return last_line or clean(run.reason, 200) or STATES["run"][word]
     if word == "succeeded":
@@ -171,7 +173,8 @@ def what_happens(view: "RunView", now: float, last_line: str) -> str:
 
 
 def _happens_colour(view: "RunView", now: float) -> str:
-    return next((colour for _, _, colour in alarms(view, now)), "" if view.run.live else "dim")
+    usual = "warn" if view.run.disk else "" if view.run.live else "dim"
+    return next((colour for _, _, colour in alarms(view, now)), usual)
 
 
 def happening(view: "RunView") -> object:
@@ -181,7 +184,7 @@ def happening(view: "RunView") -> object:
     rentals = tuple((r.id, r.state, r.trouble, r.stopped_since is None, r.gpu_name) for r in view.rentals)
     return (
         run.state, run.outcome, run.want, run.phase, run.reason, run.results_complete, run.plan.name,
-        run.plan.note, (last.n, last.started) if last is not None else None, rentals,
+        run.plan.note, run.disk, (last.n, last.started) if last is not None else None, rentals,
     )  # fmt: skip
 
 

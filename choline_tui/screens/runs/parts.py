@@ -71,7 +71,10 @@ def head(view: "RunView", now: float, *, colour: str, ascii: bool = False, doing
 def warning_lines(view: "RunView", now: float, *, ascii: bool = False) -> list[Line]:
     """What should be looked at: a line each, as long as it needs."""
     sign = glyph("warn", ascii)
-    return [[(f"{sign} {name}: {text}", f"bold {_WIDE[tone]}")] for name, text, tone in alarms(view, now)]
+    found = alarms(view, now)
+    if view.run.disk:
+        found.append(("disk", clean(view.run.disk, 600), "warn"))
+    return [[(f"{sign} {name}: {text}", f"bold {_WIDE[tone]}")] for name, text, tone in found]
 
 
 def progress_line(
@@ -245,6 +248,7 @@ def about(view: "RunView", now: float) -> list[Fact]:
         ("made", when(run.created, now), ""),
         ("ended", when(run.ended, now) if run.ended is not None else "", ""),
         ("why", clean(run.reason, 600), ""),
+        ("disk", clean(run.disk, 600), "warn"),
         ("again of", clean(run.like, 60), ""),
         ("", "", ""),
         ("", "Its code", "head"),
