@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["card_lines", "print_card"]
 
 WIDE = 11
+WORTH_SAYING_S = 60.0
+"""a transfer that is over sooner needs no line of its own"""
 
 
 def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
@@ -71,6 +73,7 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
     data = f"; {size(card.data_bytes)} of data" if card.data_bytes else ""
     files = f"{card.files} file{'' if card.files == 1 else 's'}"
     rows.append(("sends", f"{files}, {size(card.bytes)} ({code}){data}"))
+    rows += _moving(card)
     rows.append(("results", clean(plan.results_into, 1000)))
     if plan.keep_s:
         rows.append(("keeps", f"the machine for {span(plan.keep_s)} after the run: it bills"))
@@ -103,6 +106,27 @@ def _kept_rows(card: "PlanCard", disk: str) -> list[tuple[str, str]]:
         ("on", f"{machine}; it was kept after run {clean(', '.join(before), 200)}, and nothing is rented"),
         ("price", f"{dollars(card.price)}/h with {disk}{kind}, as it bills now"),
     ]
+
+
+def _moving(card: "PlanCard") -> list[tuple[str, str]]:
+    """What the machine fetches itself, and what all of it takes."""
+    from choline_tui.model.moving import TYPICAL_UP
+
+    rows, unknown = [], [f"{clean(name, 200)} (size unknown)" for name in card.fetch_unknown]
+    if card.fetch_bytes or unknown:
+        known = [size(card.fetch_bytes)] if card.fetch_bytes else []
+        rows.append(("fetches", "; ".join([*known, *unknown])))
+    took = card.send_s + (card.fetch_s or 0.0)
+    if took >= WORTH_SAYING_S:
+        text = f"about {span(took)} if the machine has none of it: {size(TYPICAL_UP)}/s from here"
+        if card.fetch_bytes and card.fetch_s is not None:
+            text += f", {size(card.fetch_bytes / max(1e-9, card.fetch_s))}/s there"
+        if card.price is not None:
+            text += f"; it costs {dollars(card.price * took / 3600, 2)} meanwhile"
+        if card.traffic is not None:
+            text += f", and {dollars(card.traffic, 2)} of traffic"
+        rows.append(("to bring it", text))
+    return rows
 
 
 def print_card(card: "PlanCard", out: Output, *, err: bool) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from choline_tui.cli.output import Output, clean, cut, size, span
+from choline_tui.cli.output import Output, clean, cut, dollars, size, span
 
 if TYPE_CHECKING:
     from choline_tui.services import Choline
@@ -154,6 +154,9 @@ class Transfers:
         left = progress.get("seconds_left")
         if isinstance(left, (int, float)):
             pieces.append(f"{span(left)} left")
+        spent = progress.get("dollars")
+        if isinstance(spent, (int, float)) and math.isfinite(spent):
+            pieces.append(f"{dollars(spent, 2)} so far")
         return "  ".join(pieces)
 
 

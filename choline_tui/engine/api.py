@@ -19,6 +19,7 @@ from choline_tui.engine.acquire import rehearse
 from choline_tui.engine.checked import checked, read_request
 from choline_tui.engine.code import WITHOUT_PROJECT, CodeMethods
 from choline_tui.engine.core import Engine
+from choline_tui.engine.estimate import Amount, amount_of
 from choline_tui.engine.follow import follow
 from choline_tui.engine.gate import Gate
 from choline_tui.engine.listing import market_rows
@@ -31,9 +32,11 @@ from choline_tui.engine.secrets import give, hidden, settled_plan
 from choline_tui.engine.server import Method
 from choline_tui.kernel.errors import NotFound, RemoteError, StoreError, UsageError, VastError
 from choline_tui.kernel.layout import run_dir
+from choline_tui.kernel.source import is_source
 from choline_tui.model.choose import plan_price
 from choline_tui.model.code import CodeState
 from choline_tui.model.label import read_label
+from choline_tui.model.moving import moving
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
 from choline_tui.model.request import PlanCard, RunRequest
@@ -89,6 +92,20 @@ class _Chosen:
             "complete": self.page.complete,
             "disk_per_day": disk_hour * 24 if disk_hour is not None else None,
         }, warnings
+
+    def moving(self, amount: Amount, code: int) -> dict[str, Any]:
+        """What of the card is about its data."""
+        told = {
+            "data_bytes": amount.local,
+            "fetch_bytes": amount.fetched,
+            "fetch_unknown": amount.unknown,
+        }
+        if not self.offers:
+            return told
+        took = moving(self.offers[0], amount.local + code, amount.fetched)
+        return {**told, "send_s": took.send_s, "fetch_s": took.fetch_s, "traffic": took.traffic}
+
+
 Secrets = Annotated[dict[str, str], Field(max_length=100)]
 
 
@@ -319,7 +336,10 @@ class Api:
         with contextlib.suppress(VastError):  # the card shows that it is not known
             credit = (await self.place.client.account()).credit
         facts, own_warnings = chosen.facts()
-        warnings = [*made.query.warnings, *(code.warnings if code else ()), *own_warnings]
+        values, _ = await self.ctx.secrets.of(plan)
+        amount = await amount_of(plan, {name: value.reveal() for name, value in values.items()})
+        amount.check_disk(plan, code.total_bytes if code else 0)
+        warnings = [*made.query.warnings, *(code.warnings if code else ()), *own_warnings, *amount.warnings]
         card = PlanCard(
             plan=plan.but(results_into=str(Path(plan.results_into) / "RUN")),
             **facts,
@@ -329,7 +349,7 @@ class Api:
             changed_lines=code.changed_lines if code else 0,
             files=code.file_count if code else 0,
             bytes=code.total_bytes if code else 0,
-            data_bytes=await asyncio.to_thread(_size, [s.path for s in plan.send]),
+            **chosen.moving(amount, code.total_bytes if code else 0),
             warnings=warnings,
             when_unreachable=when_unreachable(plan),
             credit=credit,
@@ -347,6 +367,8 @@ class Api:
         chosen = await self._choose(asked)
         given = hidden(secrets or {})
         plan = await settled_plan(self.ctx.secrets, chosen.plan, given, places or {})
+        local = plan.but(send=[send for send in plan.send if not is_source(send.path)])
+        (await amount_of(local, {})).check_disk(plan, 0)
         run_id = new_id(self.ctx.store.run_ids())
         async with self._freezing.shared():
             # until the run is in the store, nothing says that its code is needed
@@ -577,15 +599,3 @@ class Api:
             f"contract {contract} is still listed after its destroy: it may bill",
             hint="Try it again; if it stays, end it on the market's own page.",
         )
-
-
-def _size(paths: list[str]) -> int:
-    """Bytes of all files below these paths; what cannot be read counts nothing."""
-    total = 0
-    for path in map(Path, paths):
-        for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
-            try:
-                total += file.lstat().st_size if file.is_file() else 0
-            except OSError:
-                continue
-    return total

@@ -10,6 +10,7 @@ from typing import Any
 from choline_tui.engine.context import Context
 from choline_tui.engine.disks import machine_disk
 from choline_tui.engine.environment import heard, why_setup_failed
+from choline_tui.engine.items import with_values
 from choline_tui.engine.progress import reporter
 from choline_tui.engine.results import Fresh, bring, keep_results
 from choline_tui.engine.secrets import hand_over, to_hand_over
@@ -25,6 +26,7 @@ from choline_tui.kernel.errors import (
     SshTimeout,
     TransferFailed,
 )
+from choline_tui.kernel.handover import Handover
 from choline_tui.kernel.protocol import ENDED, JOB_STATES, JobSpec, JobStatus, Lease, Probe
 from choline_tui.kernel.session import Item, RemoteSession
 from choline_tui.model.choose import gpu_matches
@@ -239,7 +241,7 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
         if given is None:
             return
         if not attempt.begun:
-            await _send(ctx, session, run, n)
+            await _send(ctx, session, run, n, given)
         await hand_over(ctx, session, run, attempt, given)
         # from here on its command may run, whatever becomes of us or of the connection
         ctx.crash_point("before submit")
@@ -274,9 +276,9 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
             )
 
 
-async def _send(ctx: Context, session: RemoteSession, run: Run, n: int) -> None:
+async def _send(ctx: Context, session: RemoteSession, run: Run, n: int, secrets: Handover) -> None:
     for round_ in range(1, CHANGES + 1):
-        items = await _what_to_send(ctx, run)
+        items = [with_values(item, secrets) for item in await _what_to_send(ctx, run)]
         try:
             moved = await session.send(run.id, items, reporter(ctx, run.id, "sending"))
             break

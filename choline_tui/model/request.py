@@ -85,6 +85,17 @@ class PlanCard(BaseModel):
     files: int = 0
     bytes: int = 0
     data_bytes: int = 0
+    """of local paths"""
+    fetch_bytes: int = 0
+    """of what the machine fetches itself, as far as its size is known"""
+    fetch_unknown: list[str] = Field(default_factory=list)
+    """sources that this computer could not ask for their size"""
+    send_s: float = 0.0
+    """s that sending takes at a typical speed, if the machine has none of it yet"""
+    fetch_s: float | None = 0.0
+    """s that fetching takes at the speed the machine is offered with"""
+    traffic: float | None = None
+    """$ for these bytes"""
     disk_per_day: float | None = None
     """$ a day of the disk alone, if the machine is stopped"""
     secrets: dict[str, str] = Field(default_factory=dict)

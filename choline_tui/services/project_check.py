@@ -116,7 +116,8 @@ def check_text(text: str, directory: Path) -> list[Problem]:
         hint = 'Add command = "python train.py", or give it: choline run -- python train.py'
         checked.problems.append(Problem("command is missing: there is nothing to run", "command", hint=hint))
     for item in project.send:
-        _there(checked, item.path, directory, text)
+        if not item.remote:
+            _there(checked, item.path, directory, text)
     _script(checked, project, text)
     return checked.problems
 

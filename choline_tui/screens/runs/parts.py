@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from choline_tui.kernel.source import shown
 from choline_tui.model.event_words import STATES, plain_words
 from choline_tui.model.words import clean, dollars, number, size, span, when
 from choline_tui.screens.runs.cells import alarms, since, state_word
@@ -95,7 +96,8 @@ def progress_line(
     left = f", {span((total - done) / speed)} left" if speed > 0 else ""
     fast = f", {size(speed)}/s" if speed > 0 else ""
     share = f"{bar(done / total, 16, ascii)} {done / total:4.0%}"
-    return f"{what}  {share}  {size(done)} of {size(total)}{fast}{left}"
+    spent = f", {dollars(count('dollars'), 2)} so far" if progress.get("dollars") is not None else ""
+    return f"{what}  {share}  {size(done)} of {size(total)}{fast}{left}{spent}"
 
 
 # ------------------------------------------------------------------------------------------- timeline
@@ -276,7 +278,7 @@ def about(view: "RunView", now: float) -> list[Fact]:
         ("terminal", "of its own: a attaches to it" if plan.tty else "", ""),
         ("variables", ", ".join(clean(n, 60) for n in sorted(plan.env)), ""),
         ("ports", ", ".join(clean(p, 40) for p in plan.ports), ""),
-        ("data sent", ", ".join(clean(item.path, 200) for item in plan.send), ""),
+        ("data sent", ", ".join(clean(shown(item.path), 200) for item in plan.send), ""),
         ("longest life", span(plan.max_life_s), ""),
         ("lease", f"{span(plan.lease_s)} without word from here", ""),
         ("kept after", span(plan.keep_s) if plan.keep_s else "", ""),
