@@ -1,7 +1,7 @@
 """Every benchmark and one table: ``python -m tests.bench [--quick] [--json] [NAME...]``.
 
-Names: decode, startup, offers, first_line, transfer, app_start, feed, table, log, runs, code_state; each is
-a command of its own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now; what
+Names: decode, startup, offers, first_line, transfer, results, app_start, feed, table, log, runs, code_state;
+each is a command of its own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now; what
 counts is the ratio to the peer, which ran in the same minute on the same parts.
 """
 
@@ -15,6 +15,7 @@ from tests.bench import (
     bench_first_line,
     bench_log,
     bench_offers,
+    bench_results,
     bench_runs,
     bench_startup,
     bench_table,
@@ -28,6 +29,7 @@ ALL: dict[str, Measure] = {
     "offers": bench_offers.measure,
     "first_line": bench_first_line.measure,
     "transfer": bench_transfer.measure,
+    "results": bench_results.measure,
     "app_start": bench_app_start.measure,
     "feed": bench_feed.measure,
     "table": bench_table.measure,
