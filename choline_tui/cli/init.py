@@ -50,6 +50,7 @@ def configure_init(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("answers ('' or - takes a key out)")
     add = group.add_argument
     add("--command", dest="command_text", metavar="CMD", help="what trains")
+    add("--env-from", metavar="FILE", help="packages that uv installs there; image: it has them")
     add("--setup", metavar="CMD", help="shell commands before it")
     add("--gpu", metavar="2x4090", help="number and kind of GPUs")
     add("--query", metavar="QUERY", help="more conditions over offers")
@@ -81,6 +82,8 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
         value = getattr(args, key if key != "command" else "command_text")
         if value is not None:
             found[key] = None if value in ("", OUT) else _plain_number(value)
+    if args.env_from is not None:
+        found["environment.from"] = None if args.env_from in ("", OUT) else args.env_from
     for key in LISTS:
         value = getattr(args, key)
         if value is not None:

@@ -13,6 +13,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array, Table
 
+from choline_tui.config.environment import EnvironmentTable
 from choline_tui.config.project import PROJECT_FILE, Project, read_project
 from choline_tui.config.toml import read_toml
 from choline_tui.kernel.errors import ProjectError
@@ -24,7 +25,7 @@ SCHEMA_FILE = ".choline.schema.json"
 
 _EXAMPLES: dict[str, Any] = {
     "command": "python train.py",
-    "setup": "pip install -r requirements.txt",
+    "setup": "./prepare.sh",
     "gpu": "1x4090",
     "query": "gpu_ram>=40 inet_down>=500",
     "max_price": 0.9,
@@ -41,6 +42,10 @@ _EXAMPLES: dict[str, Any] = {
 }
 """what stands there, commented out, for a key that has no value"""
 
+_ENVIRONMENT_EXAMPLES: dict[str, Any] = {
+    "from": "uv.lock", "python": "3.11", "apt": ["ffmpeg"], "cuda": "12.6",
+}  # fmt: skip
+
 
 def new_text(values: Mapping[str, Any], found: Mapping[str, str], *, schema: bool) -> str:
     """A new file. ``values``: by key, dotted for a table's; ``found``: where a value comes from."""
@@ -55,9 +60,27 @@ def new_text(values: Mapping[str, Any], found: Mapping[str, str], *, schema: boo
             lines.append(f"{key} = {_toml(values[key])}")
         else:
             lines += [f"# {line}" for line in f"{key} = {_toml(example)}".split("\n")]
+    lines += _environment_lines(values, found)
     text = "\n".join(lines) + "\n"
-    tables = {key: value for key, value in values.items() if key not in _EXAMPLES}
+    tables = {k: v for k, v in values.items() if k not in _EXAMPLES and not k.startswith("environment.")}
     return edit_text(text, tables) if tables else text
+
+
+def _environment_lines(values: Mapping[str, Any], found: Mapping[str, str]) -> list[str]:
+    """``[environment]``, commented out as a whole where nothing is said of it."""
+    named = any(key.startswith("environment.") for key in values)
+    lines = ["", *_comment((Project.model_fields["environment"].description or "").replace("\n", " "))]
+    lines.append("[environment]" if named else "# [environment]")
+    for key, field in EnvironmentTable.model_fields.items():
+        name = field.alias or key
+        if f"environment.{name}" in values:
+            lines += _comment((field.description or "").replace("\n", " "))
+            if where := found.get(f"environment.{name}"):
+                lines += _comment(f"from {where}")
+            lines.append(f"{name} = {_toml(values[f'environment.{name}'])}")
+        elif name in _ENVIRONMENT_EXAMPLES:
+            lines.append(f"# {name} = {_toml(_ENVIRONMENT_EXAMPLES[name])}")
+    return lines
 
 
 def _comment(text: str) -> list[str]:

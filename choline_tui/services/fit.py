@@ -56,8 +56,8 @@ def _gone(project: Project) -> list[str]:
             and tool != "poetry"
         ):
             named.append(lock)
-    source = getattr(getattr(project, "environment", None), "source", None)
-    if isinstance(source, str) and source not in ("auto", "image", ""):
+    source = project.environment.from_ if project.environment is not None else "auto"
+    if source not in ("auto", "image"):
         named.append(source)
     return [
         f"{name}, which the set-up needs, is gone"
@@ -86,8 +86,9 @@ def _renamed(project: Project) -> list[str]:
 
 def _new_locks(project: Project) -> list[str]:
     """A lock that is newer than the file and that its set-up does not use."""
-    if getattr(project, "environment", None) is not None:
-        return []  # built from what is found
+    source = project.environment.from_ if project.environment is not None else ""
+    if source in ("auto", "image"):
+        return []  # built from what is found, or from nothing
     found = []
     try:
         written = (project.directory / PROJECT_FILE).stat().st_mtime
@@ -96,6 +97,7 @@ def _new_locks(project: Project) -> list[str]:
             if (
                 path.is_file()
                 and path.stat().st_mtime > written
+                and lock != source
                 and not re.search(rf"\b{tool}\b", project.setup)
             ):
                 found.append(f"{lock} is new, and the set-up does not use it")

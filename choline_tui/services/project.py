@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from choline_tui.config.environment import readable_source
 from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import PROJECT_FILE
@@ -23,6 +24,7 @@ from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
 from choline_tui.model.image import cuda_of
 from choline_tui.model.query import parse_query
 from choline_tui.survey import Older, Survey, read_older, survey
+from choline_tui.survey.packages import read_packages
 
 __all__ = [
     "QUESTIONS",
@@ -41,6 +43,7 @@ PACKAGES_GB = 20
 
 QUESTIONS: dict[str, str] = {
     "command": "Command that trains",
+    "environment.from": "Packages that uv installs there (a file; image: it has them)",
     "setup": "Set-up before it, in the shell",
     "gpu": "Number and kind of GPUs",
     "query": "More conditions over offers",
@@ -114,7 +117,13 @@ def propose(seen: Look) -> list[Answer]:
                 value = max(value, before.value)
             made[taken.key] = Answer(taken.key, value, taken.where, others)
     if seen.current is not None:
-        for key, value in seen.current.items():
+        table = seen.current.get("environment")
+        inner = {f"environment.{k}": v for k, v in table.items()} if isinstance(table, dict) else {}
+        if "environment.from" in made and "environment.from" not in inner:
+            # an empty table takes what is found, and without one the set-up is the person's own
+            offered = made["environment.from"]
+            made[offered.key] = Answer(offered.key, None, "", (str(offered.value), *offered.others))
+        for key, value in {**seen.current, **inner}.items():
             if key in QUESTIONS:
                 others = (str(made[key].value),) if key in made and made[key].value is not None else ()
                 made[key] = Answer(key, value, PROJECT_FILE, others)
@@ -139,7 +148,9 @@ def _checked_older(key: str, value: Any) -> Any:
 def _found(seen: Look) -> list[Answer]:
     found = seen.survey
     command, setup = _command(found), _setup(found)
+    packages = None if any(taken.key == "setup" for taken in seen.older.taken) else _packages(found)
     answers = [command, setup, _gpu(found, str(command.value or "")), _query(seen)]
+    answers += [packages] if packages is not None else []
     send = [d for d in found.data if d.sent < d.bytes]
     gigabytes = (sum(d.bytes for d in send) + found.sent_bytes) / GB
     disk = 10 * -(-(PACKAGES_GB + 2.5 * gigabytes) // 10) if gigabytes >= 0.5 else seen.settings.disk
@@ -171,37 +182,29 @@ def _command(found: Survey) -> Answer:
     if not found.commands:
         return Answer("command", None, "")
     first = found.commands[0]
-    value, prefix = first.value, _PREFIX.get(_kind(found), "")
-    if prefix and value.split(" ")[0].rpartition("/")[2] in ("python", "python3", "torchrun", "accelerate"):
-        value = f"{prefix} {value}"
     where = f"{first.where}: {first.note}" if first.note else first.where
-    return Answer("command", value, where, tuple(f.value for f in found.commands[1:6]))
+    return Answer("command", first.value, where, tuple(f.value for f in found.commands[1:6]))
 
 
-_PREFIX = {"uv": "uv run --frozen", "poetry": "poetry run", "pipenv": "pipenv run"}
-_INSTALL = {
-    "uv": "pip install uv && uv sync --frozen",
-    "poetry": "pip install poetry && poetry install --no-interaction",
-    "pyproject": "pip install -e .",
-}
-
-
-def _kind(found: Survey) -> str:
-    return found.dependencies[0].note if found.dependencies else ""
+def _packages(found: Survey) -> Answer | None:
+    """The first file that an environment can be built from; those that cannot are told with the reason."""
+    names, refused = [each.value for each in found.dependencies], []
+    for at, name in enumerate(names):
+        try:
+            readable_source(name)
+            if (Path(found.directory) / name).is_file():
+                read_packages(found.directory, name)
+        except (ProjectError, ValueError) as error:
+            refused.append(error.message if isinstance(error, ProjectError) else str(error))
+            continue
+        where = "; ".join([found.dependencies[at].where, *refused])
+        return Answer("environment.from", name, where, (*names[at + 1 : at + 4], "image"))
+    return Answer("environment.from", None, "; ".join(refused), ("image",)) if refused else None
 
 
 def _setup(found: Survey) -> Answer:
-    """What installs the packages, and links from where the code looks for data to where it lies."""
+    """Links from where the code looks for data to where it lies."""
     steps, where = [], []
-    if found.dependencies:
-        first = found.dependencies[0]
-        if first.note == "requirements":
-            steps.append(f"pip install -r {shlex.quote(first.value)}")
-        elif first.note == "pipenv":
-            steps.append("pip install pipenv && pipenv " + ("sync" if "lock" in first.value else "install"))
-        elif first.note in _INSTALL:
-            steps.append(_INSTALL[first.note])
-        where += [first.where] if steps else []
     for place in found.data:
         # part of it in the code: a link cannot stand where a directory is
         if place.sent == 0 and place.bytes:
@@ -209,8 +212,7 @@ def _setup(found: Survey) -> Answer:
             link = f'ln -sfn "$CHOLINE_DATA"/{shlex.quote(name)} {shlex.quote(place.path)}'
             steps.append(f"mkdir -p {shlex.quote(parent)} && {link}" if parent else link)
             where.append(f"a link to where {place.path} is sent to")
-    others = tuple(f.value for f in found.dependencies[1:4])
-    return Answer("setup", " && ".join(steps) or None, ", ".join(where), others if steps else ())
+    return Answer("setup", " && ".join(steps) or None, ", ".join(where))
 
 
 def _gpu(found: Survey, command: str) -> Answer:

@@ -39,7 +39,7 @@ def values(top: Path) -> dict[str, Any]:
     return tomllib.loads((top / "choline.toml").read_text())
 
 
-FOUND = {"command": "python train.py", "setup": "pip install -r requirements.txt", "gpu": "1x4090"}
+FOUND = {"command": "python train.py", "environment": {"from": "requirements.txt"}, "gpu": "1x4090"}
 
 
 def test_unattended(bench: Bench, top: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_flag_for_every_answer(bench: Bench, top: Path) -> None:
     flags = "--gpu 2x3090 --max-price 0.9 --type interruptible --disk 60 --image a/b --name n --max-life 2h "
     flags += "--send /tmp --send ../x --results out --exclude *.pt --env SEED=7 --env A=b=c --no-schema"
     code, _, _ = bench(
-        "init", "-y", "--command", "python x.py", "--setup", "", "--query", "gpu_ram>=20", *flags.split()
+        "init", "-y", "--command", "python x.py", "--env-from", "", "--query", "gpu_ram>=20", *flags.split()
     )
     assert code == 0
     assert values(top) == {
@@ -81,7 +81,7 @@ def test_a_dry_run_and_json_write_nothing(bench: Bench, top: Path) -> None:
     document = json.loads(out)
     assert not document["written"] and tomllib.loads(document["text"]) == FOUND
     assert document["found"]["commands"][0]["where"] == "train.py:2"
-    assert {a["key"]: a["where"] for a in document["answers"]}["setup"] == "requirements.txt"
+    assert {a["key"]: a["where"] for a in document["answers"]}["environment.from"] == "requirements.txt"
     assert sorted(p.name for p in top.iterdir()) == ["requirements.txt", "train.py"]
     code, out, _ = bench("init", "--yes", "--json")
     assert json.loads(out)["written"] and values(top) == FOUND
@@ -125,7 +125,7 @@ def test_questions_are_filled_in_with_what_was_found(bench: Bench, top: Path) ->
     (top / "main.py").write_text(TRAIN)
     answers = [
         "1",  # command: the first of the others
-        "-",  # setup: none
+        "image", "",  # packages: the image has them; setup: none
         "9x9999", "2x3090",  # gpu: wrong, then right
         "gpu_rma>3", "gpu_ram>=20",
         "cheap", "0.5",
@@ -135,7 +135,7 @@ def test_questions_are_filled_in_with_what_was_found(bench: Bench, top: Path) ->
     assert code == 0
     assert values(top) == {
         "command": "python main.py", "gpu": "2x3090", "query": "gpu_ram>=20", "max_price": 0.5, "disk": 60,
-        "send": ["/tmp", "../y"], "results": ["out"],
+        "send": ["/tmp", "../y"], "results": ["out"], "environment": {"from": "image"},
     }  # fmt: skip
     assert "Command that trains [python train.py]: " in shown
     assert "train.py:2: has __main__ and argparse" in shown and "1: python main.py" in shown
@@ -144,18 +144,18 @@ def test_questions_are_filled_in_with_what_was_found(bench: Bench, top: Path) ->
 
 
 def test_no_means_no_and_so_does_the_end_of_input(bench: Bench, top: Path) -> None:
-    code, shown = asked(bench, ["init"], [""] * 10 + ["n"])
+    code, shown = asked(bench, ["init"], [""] * 11 + ["n"])
     assert code == 130 and "Nothing was written." in shown
     with pytest.raises(UsageError, match="not answered"):
         asked(bench, ["init"], [""] * 4)
-    assert asked(bench, ["init"], [""] * 10)[0] == 130
+    assert asked(bench, ["init"], [""] * 11)[0] == 130
     assert not (top / "choline.toml").exists()
 
 
 def test_again_shows_only_the_difference_and_asks_with_what_stands_there(bench: Bench, top: Path) -> None:
     mine = '# mine\ncommand = "python a.py"  # so\nsetup = "true"\ngpu = "1x3090"\n'
     (top / "choline.toml").write_text(mine)
-    code, shown = asked(bench, ["init"], ["python b.py"] + [""] * 9 + [""])
+    code, shown = asked(bench, ["init"], ["python b.py"] + [""] * 10 + [""])
     assert code == 0 and "[python a.py]" in shown and '+command = "python b.py"' in shown
     assert "gpu = " not in shown.partition("as it would be")[2].replace(' gpu = "1x3090"', "")
     text = (top / "choline.toml").read_text()

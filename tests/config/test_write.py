@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choline_tui.config import load_project
-from choline_tui.config.write import _EXAMPLES, SCHEMA_FILE, edit_text, new_text, write_project
+from choline_tui.config.write import (
+    _ENVIRONMENT_EXAMPLES,
+    _EXAMPLES,
+    SCHEMA_FILE,
+    edit_text,
+    new_text,
+    write_project,
+)
 from choline_tui.kernel.errors import ProjectError
 
 BY_HAND = """\
@@ -41,8 +48,8 @@ def test_a_new_file_explains_every_key_and_says_where_values_come_from() -> None
 def test_every_example_is_a_value_that_the_project_reads(tmp_path: Path) -> None:
     """What stands there commented out must be right when somebody takes the # away."""
     lines = new_text({}, {}, schema=False).split("\n")
-    plain = [line[2:] for line in lines if line.startswith("# ") and " = " in line]
-    assert len(plain) == len(_EXAMPLES)
+    plain = [line[2:] for line in lines if line.startswith("# [") or (" = " in line and line[0] == "#")]
+    assert len(plain) == len(_EXAMPLES) + len(_ENVIRONMENT_EXAMPLES) + 1
     (tmp_path / "choline.toml").write_text("\n".join(plain))
     assert load_project(tmp_path).command
 

@@ -64,7 +64,8 @@ def test_a_small_language_model_with_ignored_data(tmp_path: Path) -> None:
     _, written = unattended(top, tmp_path)
     assert written == {
         "command": "torchrun --standalone --nproc_per_node=4 train.py",
-        "setup": 'pip install -r requirements.txt && ln -sfn "$CHOLINE_DATA"/data data',
+        "environment": {"from": "requirements.txt"},
+        "setup": 'ln -sfn "$CHOLINE_DATA"/data data',
         "gpu": "4x4090",
         "query": "cuda_max_good>=12.8",
         "send": ["data"],
@@ -81,7 +82,7 @@ def test_a_package_with_a_lock(tmp_path: Path) -> None:
         tmp_path,
         {
             "pyproject.toml": '[project]\nname = "tool"\nrequires-python = ">=3.11"\n',
-            "uv.lock": '[[package]]\nname = "nvidia-cuda-runtime-cu12"\nversion = "12.4.127"\n',
+            "uv.lock": 'version = 1\n[[package]]\nname = "nvidia-cuda-runtime-cu12"\nversion = "12.4.127"\n',
             "scripts/train_model.py": MAIN,
             "src/tool/__init__.py": "",
             ".env": "HF_TOKEN=secret-value\n",
@@ -89,8 +90,8 @@ def test_a_package_with_a_lock(tmp_path: Path) -> None:
     )
     seen, written = unattended(top, tmp_path)
     assert written == {
-        "command": "uv run --frozen python scripts/train_model.py",
-        "setup": "pip install uv && uv sync --frozen",
+        "command": "python scripts/train_model.py",
+        "environment": {"from": "uv.lock"},
         "gpu": "1x4090",
         "exclude": ["/.env"],
     }
@@ -101,7 +102,7 @@ def test_a_package_with_a_lock(tmp_path: Path) -> None:
 def test_a_project_with_nothing_but_code_gives_no_command(tmp_path: Path) -> None:
     top = project(tmp_path, {"lib.py": "x = 1\n", "setup.py": "", "environment.yml": ""})
     _, written = unattended(top, tmp_path)
-    assert written == {"setup": "pip install -e .", "gpu": "1x4090"}
+    assert written == {"environment": {"from": "setup.py"}, "gpu": "1x4090"}
     checked = check_file(top, environ(tmp_path))
     assert [p.key for p in checked.problems] == ["command"] and not checked.good
 
@@ -121,7 +122,7 @@ def test_what_an_older_file_says_comes_before_what_was_found(tmp_path: Path) -> 
     seen, written = unattended(top, tmp_path)
     assert written == {
         "command": "python train.py --big",
-        "setup": "pip install -r requirements.txt",
+        "environment": {"from": "requirements.txt"},
         "gpu": "1x4090",  # there is no such card as the old file's
         "disk": 2,
         "send": ["../corpus"],
