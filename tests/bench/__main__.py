@@ -1,8 +1,8 @@
 """Every benchmark and one table: ``python -m tests.bench [--quick] [--json] [NAME...]``.
 
 Names: decode, startup, offers, first_line, transfer, results, app_start, feed, table, log, runs, code_state;
-each is a command of its own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now; what
-counts is the ratio to the peer, which ran in the same minute on the same parts.
+each is a command of its own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now;
+what counts is the ratio to the peer, which ran in the same minute on the same parts.
 """
 
 import sys
