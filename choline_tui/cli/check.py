@@ -94,8 +94,6 @@ def _print(
         )
         for path, amount, whole in checked.data:
             rows.append(("data", f"{clean(path, 400)}, {'' if whole else 'at least '}{size(amount)}"))
-        for name, where in checked.secrets.items():
-            rows.append(("secret", f"{clean(name, 60)}, {clean(where, 200) or 'missing'}"))
         if card is not None:
             count = f"{'' if card.complete else 'at least '}{card.offers}"
             noun = "offer" if card.offers == 1 else "offers"
@@ -143,6 +141,5 @@ def _document(
             "bytes": card.bytes if card else checked.code_bytes,
         },
         "data": [{"path": path, "bytes": amount, "complete": whole} for path, amount, whole in checked.data],
-        "secrets": {name: where or None for name, where in checked.secrets.items()},
         "market": market,
     }

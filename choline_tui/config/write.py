@@ -37,7 +37,6 @@ _EXAMPLES: dict[str, Any] = {
     "results_exclude": ["*.tmp", "wandb/"],
     "results_keep": 1,
     "exclude": ["*.ckpt"],
-    "secrets": ["WANDB_API_KEY"],
     "name": "nightly",
     "tty": True,
 }

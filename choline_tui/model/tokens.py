@@ -32,7 +32,7 @@ _ANY = tuple((kind, re.compile(rf"(?<![A-Za-z0-9_-])(?:{form})")) for kind, form
 _HEX = re.compile(r"[0-9a-f]{32,128}")
 _OPAQUE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=_.~-]{20,}")
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|ACCESS_KEY(?:_ID)?|PRIVATE_KEY|PAT)$",
+    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|ACCESS_KEY|PRIVATE_KEY|PAT)$",
     re.IGNORECASE,
 )
 

@@ -45,8 +45,6 @@ MAX_NOISE = 1 << 20
 SMALL = 16 * 1024
 SMALL_AT_ONCE, SMALL_PER_S = 20_000, 100
 """Pieces of a stream that carry less than ``SMALL`` bytes: the supervisor makes some 40 a second at most."""
-SMALL_CODE = 1 << 20
-"""Bytes that are sent sooner than rsync has made a connection of its own."""
 SILENCE_S = 3 * frames.BEAT_SECONDS
 HASHING_S = 1800.0
 """A remote may read a file of some 100 GB before it says its hash."""
@@ -309,7 +307,6 @@ class SshSession:
                 files=item.files,
                 mirror=item.mirror,
                 on_progress=_after(total, on_progress),
-                small=SMALL_CODE,
             )
             _add(total, done)
         return total
@@ -421,7 +418,7 @@ class SshSession:
     async def _ask_data(self, request: dict[str, Any], on_progress: OnProgress | None) -> dict[str, Any]:
         """The remote's answer to a request for data, with its progress meanwhile."""
         conn = await self._connection()
-        noise = _Noise()
+        noise, patience = _Noise(), _Patience()
         async with conn.process(f"sh {snippets.LAUNCHER} data") as process:
             process.write(json.dumps(request).encode())
             process.close_stdin()
@@ -435,6 +432,7 @@ class SshSession:
                     raise _told(data["error"])
                 if "progress" not in data:
                     return data
+                patience.one_more()
                 told = told_progress(data["progress"])
                 if told is not None and on_progress is not None:
                     on_progress(told)
@@ -525,7 +523,7 @@ class _Patience:
     def one_more(self) -> None:
         self._count += 1
         if self._count > SMALL_AT_ONCE + SMALL_PER_S * (self._clock() - self._begun):
-            raise RemoteError("The remote's log stream makes no sense: it never stops repeating itself.")
+            raise RemoteError("What the remote tells makes no sense: it never stops repeating itself.")
 
 
 async def _next_line(process: RemoteProcess, seconds: float, limit: int) -> bytes:

@@ -53,9 +53,15 @@ class Slot:
             os.makedirs(path, mode=0o700, exist_ok=True)
 
     @contextmanager
-    def locked(self, wait: float = LOCK_S) -> Iterator[None]:
+    def locked(self, wait: float = LOCK_S, waiting: Optional[Callable[[], None]] = None) -> Iterator[None]:
+        """``waiting`` is called again and again while somebody else has it."""
         self.make()
-        held = lock(os.path.join(self.top, "lock"), wait=wait)
+        path, until = os.path.join(self.top, "lock"), time.monotonic() + wait
+        held = lock(path, wait=min(wait, 1.0))
+        while held is None and time.monotonic() < until:
+            if waiting is not None:
+                waiting()
+            held = lock(path, wait=1.0)
         if held is None:
             raise RemoteError("another run has been busy with the same data on this machine for too long")
         try:
@@ -150,7 +156,7 @@ class DataStore:
         slot = self.slot(key)
         if before and is_key(before) and not os.path.isdir(slot.top):
             self._move(self.slot(before), slot)
-        with slot.locked():
+        with slot.locked(waiting=lambda: told and told(0, size)):
             slot.used(run, into)
             was_whole = os.path.exists(os.path.join(slot.top, "whole"))
             noted = slot.whole()
@@ -158,7 +164,7 @@ class DataStore:
                 # one that was written to may still have the same bytes
                 noted = slot.settle(_counted(told, size))
             if noted is not None:
-                how = share(slot.tree, self.place(run, into))
+                how = share(slot.tree, self.place(run, into), told=_counted(told, size))
                 return {"state": "whole", "how": how, "bytes": noted["bytes"], "files": noted["files"]}
             if arrived:
                 return {"state": "differs"}

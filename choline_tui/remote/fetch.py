@@ -82,8 +82,12 @@ def _once(
     # what has nothing to tell its states apart by is good for this run alone
     alone = hashlib.sha256(("%s %s" % (run, wanted.source.url)).encode()).hexdigest()[:DIGITS]
     slot = store.slot(holding.key(wanted.source) or alone)
-    tell(what="waiting", done=0, of=holding.size or 0)
-    with slot.locked():
+
+    def waiting() -> None:
+        tell(what="waiting", done=0, of=holding.size or 0)
+
+    waiting()
+    with slot.locked(waiting=waiting):
         slot.used(run, into)
         written = _written_to(slot)
         noted, came = slot.whole(), 0
@@ -102,7 +106,7 @@ def _once(
             size, files = tree.files_of(slot.tree)
             noted = slot.note(size, files)
             shutil.rmtree(slot.part, ignore_errors=True)
-        how = share(slot.tree, store.place(run, into))
+        how = share(slot.tree, store.place(run, into), told=lambda _: waiting())
         return {
             "state": "whole",
             "how": how,

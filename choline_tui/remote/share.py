@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import stat
-from typing import Optional
+from typing import Callable, Optional
 
 from choline_tui.kernel.errors import UsageError
 from choline_tui.remote.tree import entries
@@ -24,12 +24,12 @@ _SUFFIX = b".choline-new"
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP)
 
 
-def share(tree: str, into: str, *, how: str = "") -> str:
+def share(tree: str, into: str, *, how: str = "", told: Optional[Callable[[int], None]] = None) -> str:
     """Make everything in ``tree`` appear in ``into`` (made if need be); how: the ways above, worst of all.
 
     What lies there under such a name is replaced, never written to; what has other names stays. ``how``:
-    begin with this way instead of the best. Raises ``OSError``; ``UsageError`` when a directory stands
-    where a file comes.
+    begin with this way instead of the best. ``told`` of the bytes of each file that is copied. Raises
+    ``OSError``; ``UsageError`` when a directory stands where a file comes.
     """
     root, target = os.fsencode(tree), os.fsencode(into)
     _directory(target)
@@ -65,6 +65,8 @@ def share(tree: str, into: str, *, how: str = "") -> str:
                     if at + 1 >= len(ways) or not _unable(ways[at], e):
                         raise
                     at += 1
+            if told is not None and ways[at] == COPIED:
+                told(info.st_size)
         os.rename(fresh, path)
         _unlink(fresh)  # a rename between two names of one file does nothing
     return ways[at]

@@ -17,7 +17,6 @@ from choline_tui.config.write import parse_text
 from choline_tui.kernel.errors import CholineError, ProjectError, QueryError, UsageError
 from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
 from choline_tui.model.query import parse_query
-from choline_tui.secrets import find, missing_error
 from choline_tui.services.fit import missing_script
 from choline_tui.survey import Survey, size_of, survey
 
@@ -49,8 +48,6 @@ class Checked:
     code_bytes: int = 0
     data: list[tuple[str, int, bool]] = field(default_factory=list)
     """(path, bytes, whether all of it could be counted) of what ``send`` names"""
-    secrets: dict[str, str] = field(default_factory=dict)
-    """where the value of each secret is; '' for one that is missing"""
 
     @property
     def good(self) -> bool:
@@ -94,8 +91,6 @@ def check_file(
     found = survey(str(directory), environ, exclude=project.excluded, clock=clock)
     checked.code_files, checked.code_bytes = found.sent_files, found.sent_bytes
     _script(checked, project, text)
-    _secrets(checked, project, environ, text)
-    _unnamed(checked, project, found)
     _warnings(checked, found, home.disk, text)
     return checked
 
@@ -198,31 +193,6 @@ def _sent(checked: Checked, path: str, directory: Path, text: str, clock: Callab
         checked.problems.append(Problem(message, "send", line, column))
     else:
         checked.data.append((full, size, whole))
-
-
-def _secrets(checked: Checked, project: Project, environ: Mapping[str, str], text: str) -> None:
-    """Where each value is; none is told. A run would be refused without one."""
-    if not project.secrets:
-        return
-    place = locate(text, "secrets")
-    line, column = (place.line, place.column) if place else (0, 0)
-    try:
-        found = find(project.secrets, project.directory, environ)
-    except UsageError as error:
-        checked.problems.append(Problem(error.message, "secrets", line, column, error.hint))
-        return
-    checked.secrets = found.places
-    if found.missing:
-        missing = missing_error(found)
-        checked.problems.append(Problem(missing.message, "secrets", line, column, missing.hint))
-
-
-def _unnamed(checked: Checked, project: Project, found: Survey) -> None:
-    for each in found.needs:
-        if each.value not in project.secrets and each.value not in project.env:
-            message = f"{each.where} seems to need {each.value}, which the run will not have"
-            hint = f'If it does: secrets = ["{each.value}"]'
-            checked.problems.append(Problem(message, "secrets", hint=hint, fatal=False))
 
 
 def _script(checked: Checked, project: Project, text: str) -> None:
