@@ -89,6 +89,8 @@ def _print(
         files = card.files if card else checked.code_files
         code = card.bytes if card else checked.code_bytes
         rows = [("command", clean(checked.project.command, 400))]
+        if checked.environment is not None:
+            rows.append(("packages", clean(checked.environment.in_words(), 600)))
         rows.append(
             ("code", f"{'' if card else 'about '}{files} file{'' if files == 1 else 's'}, {size(code)}")
         )
@@ -140,6 +142,7 @@ def _document(
             "files": card.files if card else checked.code_files,
             "bytes": card.bytes if card else checked.code_bytes,
         },
+        "environment": checked.environment.model_dump(mode="json") if checked.environment else None,
         "data": [{"path": path, "bytes": amount, "complete": whole} for path, amount, whole in checked.data],
         "market": market,
     }

@@ -11,13 +11,14 @@ from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import Project, find_project, load_project
 from choline_tui.config.settings import Settings
-from choline_tui.engine.environment import driver_bounds, fitting_driver, plan_environment
+from choline_tui.engine.environment import fitting_driver, plan_environment
 from choline_tui.engine.secrets import named
 from choline_tui.kernel.errors import NoOffer, ProjectError, UsageError
 from choline_tui.model.choose import choose, plan_price
 from choline_tui.model.conditions import Condition, Order, Query
 from choline_tui.model.duration import format_duration
 from choline_tui.model.environment import Environment
+from choline_tui.model.fit_environment import driver_bounds
 from choline_tui.model.image import cuda_of, image_for
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query

@@ -12,13 +12,17 @@ from choline_tui.config.home import load
 from choline_tui.config.locate import locate, syntax_error
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import PROJECT_FILE, Project, read_project
+from choline_tui.config.settings import RunSettings
 from choline_tui.config.toml import read_toml
 from choline_tui.config.write import parse_text
 from choline_tui.kernel.errors import CholineError, ProjectError, QueryError, UsageError
+from choline_tui.model.environment import Environment
+from choline_tui.model.fit_environment import fit_environment, unpacked_bytes
 from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
 from choline_tui.model.query import parse_query
 from choline_tui.services.fit import missing_script
 from choline_tui.survey import Survey, size_of, survey
+from choline_tui.survey.packages import read_packages
 
 __all__ = ["Checked", "Problem", "check_file", "check_text"]
 
@@ -44,6 +48,8 @@ class Checked:
     file: str
     project: Project | None = None
     problems: list[Problem] = field(default_factory=list)
+    environment: Environment | None = None
+    """what would be built; None when the file asks for nothing, or it cannot be"""
     code_files: int = 0
     code_bytes: int = 0
     data: list[tuple[str, int, bool]] = field(default_factory=list)
@@ -90,6 +96,7 @@ def check_file(
             _sent(checked, item.path, directory, text, clock)
     found = survey(str(directory), environ, exclude=project.excluded, clock=clock)
     checked.code_files, checked.code_bytes = found.sent_files, found.sent_bytes
+    _environment(checked, project, home, text)
     _script(checked, project, text)
     _warnings(checked, found, home.disk, text)
     return checked
@@ -193,6 +200,48 @@ def _sent(checked: Checked, path: str, directory: Path, text: str, clock: Callab
         checked.problems.append(Problem(message, "send", line, column))
     else:
         checked.data.append((full, size, whole))
+
+
+def _environment(checked: Checked, project: Project, home: RunSettings, text: str) -> None:
+    """Whether the packages could be had, would run on the query's machines, and fit on the disk."""
+    table = project.environment
+    if table is None:
+        return
+    place = locate(text, "environment.from") or locate(text, "environment")
+    line, column = (place.line, place.column) if place else (0, 0)
+    try:
+        found = read_packages(
+            str(project.directory), table.from_, python=table.python or "", extras=tuple(table.extras)
+        )
+        if found.missing:
+            raise found.no_wheels()
+        environment = found.environment.model_copy(update={"apt": list(table.apt)})
+        if environment.built:
+            environment = fit_environment(
+                environment,
+                found.asks,
+                parse_query(project.query),
+                home.image,
+                cuda=table.cuda if table.cuda != "auto" else found.cuda or "auto",
+                index=table.index or "",
+                extra_index=table.extra_index,
+            )
+    except QueryError:
+        return  # told where it stands
+    except UsageError as error:
+        checked.problems.append(Problem(error.message, "environment", line, column, error.hint))
+        return
+    checked.environment = environment
+    packages = unpacked_bytes(environment)
+    rest = checked.code_bytes + sum(size for _, size, _ in checked.data)
+    if packages and rest <= home.disk * GB < rest + packages:
+        place = locate(text, "disk")
+        line, column = (place.line, place.column) if place else (0, 0)
+        message = (
+            f"the disk of {home.disk:g} GB is too small for {rest / GB:.1f} GB of code and data and about "
+            f"{packages / GB:.1f} GB of packages"
+        )
+        checked.problems.append(Problem(message, "disk", line, column, "Make it larger: disk = ..."))
 
 
 def _script(checked: Checked, project: Project, text: str) -> None:

@@ -46,6 +46,15 @@ class Packages:
     cuda: str = ""
     missing: tuple[str, ...] = ()
 
+    def no_wheels(self) -> ProjectError:
+        """What there is to say of ``missing``."""
+        python = f" and Python {self.environment.python}" if self.environment.python else ""
+        which = ", ".join(self.missing[:5])
+        return ProjectError(
+            f"{self.environment.source} has no wheel of {which} for Linux on x86-64{python}",
+            hint="Lock the project for Linux too, or choose another Python in [environment].",
+        )
+
 
 def read_packages(
     directory: str, source: str = "auto", *, python: str = "", extras: tuple[str, ...] = ()

@@ -204,3 +204,35 @@ def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
     os.rename(tmp_path / "d" / "sparse", top / "data" / "sparse")
     _, written = unattended(top, tmp_path)
     assert written["disk"] == 30 and written["send"] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("table", "files", "key", "says"),
+    [
+        ('from = "poetry.lock"', {}, "environment", "poetry.lock, which is not in the project"),
+        ("", {"environment.yml": "dependencies: [gcc]"}, "environment", "gcc is not known to be the same"),
+        ('cuda = "12.8"', {"requirements.txt": "torch==2.12.0"}, "environment", "no wheels of torch 2.12.0"),
+        ("", {"requirements.txt": "torch==2.9.1+cu130"}, "environment", "needs a driver with CUDA 13.0"),
+    ],
+)
+def test_packages_that_cannot_be_had_are_told_without_the_market(
+    tmp_path: Path, table: str, files: dict[str, str], key: str, says: str
+) -> None:
+    head = 'command = "true"\nquery = "cuda_max_good<=12.8"\n'
+    top = project(tmp_path, {"choline.toml": f"{head}[environment]\n{table}\n", **files})
+    checked = check_file(top, environ(tmp_path))
+    (problem,) = checked.problems
+    assert (problem.key, problem.fatal, checked.environment) == (key, True, None)
+    assert says in problem.message and problem.line >= 3 and problem.hint
+
+
+def test_packages_and_data_that_the_disk_cannot_hold(tmp_path: Path) -> None:
+    toml = 'command = "true"\ndisk = 9\n[environment]\napt = ["git"]\n'
+    top = project(tmp_path, {"choline.toml": toml, "requirements.txt": "torch==2.7.1\n"})
+    assert check_file(top, environ(tmp_path)).good
+    with open(top / "weights.bin", "wb") as file:
+        file.truncate(2_000_000_000)
+    checked = check_file(top, environ(tmp_path))
+    (problem,) = [p for p in checked.problems if p.fatal]
+    assert problem.line == 2 and "2.0 GB of code and data and about 7.7 GB of packages" in problem.message
+    assert checked.environment is not None and checked.environment.apt == ["git"]
