@@ -100,6 +100,8 @@ class Context:
     probes: dict[str, Probe] = field(default_factory=dict)
     """what the first contact with a rental's machine found, until it is prepared"""
     secrets: RunSecrets = field(default_factory=RunSecrets)
+    prepared: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """by rental: the run whose lease it was just given, and when (steady clock)"""
     bringing: dict[str, asyncio.Lock] = field(default_factory=dict)
     """by run: who brings its results home right now"""
     disks_told: dict[tuple[str, str], float] = field(default_factory=dict)

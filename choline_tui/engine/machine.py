@@ -227,21 +227,16 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
         session = await _session(ctx, rental)
-        probe = ctx.probes.pop(rental_id, None) or await session.probe()
-        if not attempt.begun:
-            check_machine(probe, rental, run.plan)
-        if not probe.guard:
-            raise RemoteError("its guard does not run yet (onstart begins it)")
-        if not probe.python:
-            raise RemoteError("the machine has no Python 3.8 or later yet (onstart installs it)")
-        await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
-        if run.state is not RunState.PREPARING:
-            ctx.ledger.run(run.id, state=RunState.PREPARING, reason="sending the code")
-        given = await to_hand_over(ctx, run, attempt, lambda: _knows(session, attempt))
-        if given is None:
-            return
-        if not attempt.begun:
-            await _send(ctx, session, run, n, given)
+        async with _looked_at(ctx, session, rental, run, attempt) as looking:
+            await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
+            if run.state is not RunState.PREPARING:
+                ctx.ledger.run(run.id, state=RunState.PREPARING, reason="sending the code")
+            given = await to_hand_over(ctx, run, attempt, lambda: _knows(session, attempt))
+            if given is None:
+                return
+            if not attempt.begun:
+                await _send(ctx, session, run, n, given, looking)
+            probe = await looking
         await hand_over(ctx, session, run, attempt, given)
         # from here on its command may run, whatever becomes of us or of the connection
         ctx.crash_point("before submit")
@@ -252,6 +247,8 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
                 ctx.ledger.attempt(run.id, n, sent=None)
             raise
         ctx.crash_point("after submit")
+        if rental.past:
+            ctx.prepared[rental_id] = (run.id, ctx.clock.monotonic())
         now = ctx.clock.time()
         with ctx.ledger.batch() as batch:
             batch.attempt(
@@ -276,7 +273,48 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
             )
 
 
-async def _send(ctx: Context, session: RemoteSession, run: Run, n: int, secrets: Handover) -> None:
+@asynccontextmanager
+async def _looked_at(
+    ctx: Context, session: RemoteSession, rental: Rental, run: Run, attempt: Attempt
+) -> AsyncIterator["asyncio.Task[Probe]"]:
+    """The look at a machine, before anything is sent there; on one where a run of ours has just ended, while
+    it is sent. Whoever awaits it gets what is wrong with it."""
+
+    async def look() -> Probe:
+        known = ctx.probes.pop(rental.id, None)
+        probe = known if known is not None else await session.probe()
+        if not attempt.begun:
+            check_machine(probe, rental, run.plan)
+        if not probe.guard:
+            raise RemoteError("its guard does not run yet (onstart begins it)")
+        if not probe.python:
+            raise RemoteError("the machine has no Python 3.8 or later yet (onstart installs it)")
+        return probe
+
+    looking = asyncio.create_task(look())
+    try:
+        if attempt.begun or not rental.past:
+            await looking
+        yield looking
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+def _just_prepared(ctx: Context, rental: Rental, run: Run) -> bool:
+    """Whether its lease was given a moment ago, by this engine."""
+    known, at = ctx.prepared.pop(rental.id, ("", 0.0))
+    return known == run.id and ctx.clock.monotonic() - at < A_MOMENT / 2
+
+
+async def _send(
+    ctx: Context,
+    session: RemoteSession,
+    run: Run,
+    n: int,
+    secrets: Handover,
+    looking: "asyncio.Task[Probe]",
+) -> None:
     for round_ in range(1, CHANGES + 1):
         items = [with_values(item, secrets) for item in await _what_to_send(ctx, run)]
         try:
@@ -289,6 +327,7 @@ async def _send(ctx: Context, session: RemoteSession, run: Run, n: int, secrets:
             # no other machine would fare better
             error.details["hopeless"] = bool(changed) or need > run.plan.disk_gb * 1e9
             raise
+    await looking  # from the next line on its command may run, for all that is known
     files = "1 file" if moved.files == 1 else f"{moved.files:,} files"
     text = f"sent {files}, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
     if moved.skipped:
@@ -348,7 +387,8 @@ async def follow(ctx: Context, rental_id: str, n: int) -> None:
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
         session = await _session(ctx, rental)
-        await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
+        if not _just_prepared(ctx, rental, run):
+            await session.prepare(run.id, _lease(run, rental, ctx.clock.time()))
         fresh = Fresh()
         side = [
             asyncio.create_task(_keep_lease(ctx, session, run, rental_id)),

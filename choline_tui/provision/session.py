@@ -45,6 +45,8 @@ MAX_NOISE = 1 << 20
 SMALL = 16 * 1024
 SMALL_AT_ONCE, SMALL_PER_S = 20_000, 100
 """Pieces of a stream that carry less than ``SMALL`` bytes: the supervisor makes some 40 a second at most."""
+SMALL_CODE = 1 << 20
+"""Bytes that are sent sooner than rsync has made a connection of its own."""
 SILENCE_S = 3 * frames.BEAT_SECONDS
 HASHING_S = 1800.0
 """A remote may read a file of some 100 GB before it says its hash."""
@@ -307,6 +309,7 @@ class SshSession:
                 files=item.files,
                 mirror=item.mirror,
                 on_progress=_after(total, on_progress),
+                small=SMALL_CODE,
             )
             _add(total, done)
         return total

@@ -80,9 +80,21 @@ mv @LAUNCHER@.$$ @LAUNCHER@ || exit 4
 """
 
 _INSTALL = """\
-"$PY" -I -S -c 'import base64, os, sys
+"$PY" -I -S -c 'import base64, io, os, sys
 data = base64.b64decode(sys.stdin.read())
 path = "@PROGRAM@"
+try:
+    # compiled once: else every verb would do it anew, which takes longer than what it is asked for
+    import marshal, zipfile
+    from importlib.util import MAGIC_NUMBER
+    out = io.BytesIO(data)
+    with zipfile.ZipFile(out, "a") as z:
+        for name in z.namelist():
+            code = compile(z.read(name), name, "exec", dont_inherit=True)
+            z.writestr(name + "c", MAGIC_NUMBER + bytes([1]) + bytes(11) + marshal.dumps(code))
+    data = out.getvalue()
+except Exception:
+    pass
 with open(path + ".new", "wb") as f:
     f.write(data)
     f.flush()

@@ -40,6 +40,7 @@ __all__ = ["KEPT_FREE", "Method", "differs", "download", "one_here", "remove_the
 
 Method = Literal["auto", "rsync", "tar"]
 
+_FEW = 1000
 _MAX_LEFT = 200
 """names on one command line"""
 KEPT_FREE = 32 << 20
@@ -60,13 +61,16 @@ async def upload(
     on_progress: OnProgress | None = None,
     method: Method = "auto",
     links: str = "keep",
+    small: int = 0,
 ) -> Transfer:
     """Send ``files`` (relative to ``base``; None: everything under it) into ``dest``.
 
     ``dest`` is relative to the remote's home and is made. ``mirror`` deletes there what was not sent.
     A named directory is made without its content. ``links``: "keep" sends them as links, "out" those that
-    lead out of ``base`` as what they point to, "all" every one. Raises ``TransferFailed``, ``SshDropped``,
-    ``SshTimeout``. Cancelling the task stops it; the same call again goes on from there.
+    lead out of ``base`` as what they point to, "all" every one. ``small``: up to so many bytes into a folder
+    that holds nothing yet go over this connection, where rsync would make one of its own.
+    Raises ``TransferFailed``, ``SshDropped``, ``SshTimeout``. Cancelling the task stops it; the same call
+    again goes on from there.
     """
     meter = Meter(on_progress)
     if not base.is_dir():
@@ -78,6 +82,8 @@ async def upload(
         if listing[name].kind == "f":
             meter.bytes_total += listing[name].size
             meter.files_total += 1
+    if use_rsync and method == "auto" and not there and there is not None and len(names) <= _FEW:
+        use_rsync = meter.bytes_total > small
     extras: list[bytes] = []
     if not use_rsync or (mirror and files is not None):
         there = await remote_listing(conn, dest) if there is None else there

@@ -1,8 +1,8 @@
 """Every benchmark and one table: ``python -m tests.bench [--quick] [--json] [NAME...]``.
 
-Names: decode, startup, offers, first_line, transfer, results, app_start, feed, table, log, runs, code_state;
-each is a command of its own as well, ``python -m tests.bench.bench_NAME``. Times are of this computer now;
-what counts is the ratio to the peer, which ran in the same minute on the same parts.
+Names: decode, startup, offers, first_line, warm, transfer, results, app_start, feed, table, log, runs,
+code_state; each is a command of its own as well, ``python -m tests.bench.bench_NAME``. Times are of this
+computer now; what counts is the ratio to the peer, which ran in the same minute on the same parts.
 """
 
 import sys
@@ -20,6 +20,7 @@ from tests.bench import (
     bench_startup,
     bench_table,
     bench_transfer,
+    bench_warm,
 )
 from tests.bench.report import Figure, Measure, main
 
@@ -28,6 +29,7 @@ ALL: dict[str, Measure] = {
     "startup": bench_startup.measure,
     "offers": bench_offers.measure,
     "first_line": bench_first_line.measure,
+    "warm": bench_warm.measure,
     "transfer": bench_transfer.measure,
     "results": bench_results.measure,
     "app_start": bench_app_start.measure,

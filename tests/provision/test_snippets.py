@@ -1,11 +1,13 @@
 """What runs on a remote before anything of ours is there, by every shell there is."""
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,11 @@ def test_a_python_at_a_strange_place(shell: str, tmp_path: Path) -> None:
     status = json.loads(done.stdout)
     try:
         assert status["version"] == program().version
-        assert (home / "choline/.system/supervisor.pyz").read_bytes() == program().data
+        lies = (home / "choline/.system/supervisor.pyz").read_bytes()
+        there, sent = (zipfile.ZipFile(io.BytesIO(data)) for data in (lies, program().data))
+        assert lies.splitlines()[:2] == program().data.splitlines()[:2]
+        assert {n: there.read(n) for n in sent.namelist()} == {n: sent.read(n) for n in sent.namelist()}
+        assert {n + "c" for n in sent.namelist()} <= set(there.namelist()), "compiled once, for every verb"
         assert (home / "choline/.system").stat().st_mode & 0o777 == 0o700
         assert (home / "choline/r/results").is_dir()
     finally:
