@@ -335,6 +335,7 @@ def _show_run(view: "RunView", context: Context, now: float) -> None:
             ("why", clean(run.reason, 400)),
             ("phase", clean(run.phase)),
             ("disk", clean(run.disk, 600)),
+            ("second home", clean(run.also, 600)),
             ("made", when(run.created, now)),
             ("ended", when(run.ended, now) if run.ended is not None else ""),
             ("exit code", "" if run.exit_code is None else str(run.exit_code)),

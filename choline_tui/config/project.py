@@ -12,6 +12,7 @@
     results = ["checkpoints"]
     results_exclude = ["*.tmp", "wandb/"]
     results_keep = 1
+    results_also = "s3://bucket/runs"
     tty = true                        # a terminal of its own: choline attach RUN
     secrets = ["WANDB_API_KEY"]       # names; the values are looked up when a run starts
 
@@ -134,6 +135,16 @@ def _path_or_source(value: str) -> str:
     return value
 
 
+def _one_bucket(value: Any) -> Any:
+    return {"to": value} if isinstance(value, str) else value
+
+
+def _bucket(value: str) -> str:
+    if parse(value).scheme != "s3":
+        raise ValueError("needs an address such as s3://bucket/prefix")
+    return value
+
+
 def _endpoint(value: str) -> str:
     if value:
         from choline_tui.kernel.s3 import Bucket  # late: few projects need what it loads
@@ -178,6 +189,26 @@ class Send(BaseModel):
         return is_source(self.path)
 
 
+class Also(BaseModel):
+    """A second home of the results."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: Annotated[str, AfterValidator(_bucket)] = Field(
+        description="s3://bucket/prefix; each run gets a folder below it"
+    )
+    credentials: Annotated[list[str], AfterValidator(_secrets)] = Field(
+        default_factory=lambda: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+        max_length=20,
+        description="names of secrets that writing there needs; default AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY",
+    )
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "", max_length=1000, description="https:// address of an S3 that is not Amazon's"
+    )
+    region: str = Field("", max_length=100, description="region of the bucket; default us-east-1")
+
+
 class Project(BaseModel):
     """What ``choline.toml`` says. Nothing is required: a command may also come from the command line."""
 
@@ -216,6 +247,11 @@ class Project(BaseModel):
         default_factory=list,
         max_length=100,
         description="directories of the project that are results; on the remote they lie in results/",
+    )
+    results_also: Annotated[Also, BeforeValidator(_one_bucket)] | None = Field(
+        None,
+        description="a second home of the results, which the machine writes by itself: s3://bucket/prefix; "
+        "or {to, credentials, endpoint, region}",
     )
     results_exclude: list[Annotated[str, AfterValidator(_pattern)]] = Field(
         default_factory=list,
@@ -322,6 +358,7 @@ def read_project(data: dict[str, Any], directory: Path) -> Project:
     project = checked(Project, data, str(file), ProjectError, known=of_run)
     top = {name for name in _OVERRIDES if getattr(project, name) is not None}
     needed = [name for item in project.send for name in item.credentials]
+    needed += project.results_also.credentials if project.results_also else []
     project = project.model_copy(update={"secrets": list(dict.fromkeys([*project.secrets, *needed]))})
     both = sorted(set(project.secrets) & set(project.env))
     if both:

@@ -36,6 +36,7 @@ _EXAMPLES: dict[str, Any] = {
     "results": ["checkpoints"],
     "results_exclude": ["*.tmp", "wandb/"],
     "results_keep": 1,
+    "results_also": "s3://bucket/runs",
     "exclude": ["*.ckpt"],
     "name": "nightly",
     "tty": True,

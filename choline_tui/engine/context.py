@@ -109,6 +109,8 @@ class Context:
     live_when_asked: frozenset[str] = frozenset()
     """rentals that were not gone yet when the newest listing was asked for: it may show what it cannot know
     to be gone. Told by this, not by times: a clock that is put back made a found contract old news."""
+    second_told: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """by run: when an event last spoke of its results' second home, and what it said"""
     renting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """search-and-rent is serialised"""
     crash_point: Callable[[str], None] = field(default=lambda name: None)

@@ -13,6 +13,7 @@ from choline_tui.engine.environment import heard, why_setup_failed
 from choline_tui.engine.items import with_values
 from choline_tui.engine.progress import reporter
 from choline_tui.engine.results import Fresh, bring, keep_results
+from choline_tui.engine.second import second_home
 from choline_tui.engine.secrets import hand_over, to_hand_over
 from choline_tui.kernel.errors import (
     CholineError,
@@ -27,7 +28,7 @@ from choline_tui.kernel.errors import (
     TransferFailed,
 )
 from choline_tui.kernel.handover import Handover
-from choline_tui.kernel.protocol import ENDED, JOB_STATES, JobSpec, JobStatus, Lease, Probe
+from choline_tui.kernel.protocol import ENDED, JOB_STATES, Also, JobSpec, JobStatus, Lease, Probe
 from choline_tui.kernel.session import Item, RemoteSession
 from choline_tui.model.choose import gpu_matches
 from choline_tui.model.run import Attempt, AttemptState, Plan, Rental, RentalState, Run, RunState
@@ -377,6 +378,8 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
         secrets=list(run.plan.secrets),
         settle_s=run.plan.results_settle_s,
         disk_pause=run.plan.disk_pause,
+        results_exclude=list(run.plan.results_exclude),
+        also=Also(**run.plan.results_also.model_dump()) if run.plan.results_also else None,
     )
 
 
@@ -459,6 +462,7 @@ def _job_status(ctx: Context, run_id: str, n: int, status: JobStatus) -> None:
     ):
         return  # a job does not go back; a machine that says so, again and again, gets no event for it
     machine_disk(ctx, run_id, status)
+    second_home(ctx, run_id, status)
     if status.state == ENDED:
         words = f"the command ended: {status.reason}" + (
             f", status {status.exit_code}" if status.exit_code is not None else ""

@@ -23,7 +23,7 @@ from choline_tui.model.image import cuda_of, image_for
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
 from choline_tui.model.request import RunRequest
-from choline_tui.model.run import Plan, Rental, RentalType, Run, SendItem
+from choline_tui.model.run import Plan, Rental, RentalType, Run, SecondHome, SendItem
 
 __all__ = ["Draft", "cap_from", "draft", "new_id", "when_unreachable"]
 
@@ -144,6 +144,7 @@ def draft(
         disk_pause=run.disk_pause,
         results_exclude=list(project.results_exclude) if project else [],
         results_keep=project.results_keep if project else 1,
+        results_also=_second_home(project, env),
         max_life_s=request.max_life_s or run.max_life,
         lease_s=run.lease,
         grace_s=run.grace,
@@ -158,6 +159,18 @@ def draft(
     premium = request.premium if request.premium is not None else run.premium
     capped = max_price is not None and request.premium is None
     return Draft(plan, query, project, directory, premium, capped), settings
+
+
+def _second_home(project: Project | None, env: Mapping[str, str]) -> SecondHome | None:
+    """Variables of the run that name the place are no secrets."""
+    also = project.results_also if project else None
+    if also is None:
+        return None
+    return SecondHome(
+        url=also.to,
+        endpoint=also.endpoint or env.get("AWS_ENDPOINT_URL_S3", "") or env.get("AWS_ENDPOINT_URL", ""),
+        region=also.region or env.get("AWS_REGION", "") or env.get("AWS_DEFAULT_REGION", ""),
+    )
 
 
 def _query(request: RunRequest, project: Project | None, disk: float, kind: RentalType) -> Query:

@@ -6,7 +6,7 @@ the *remote's* clock and are only compared with each other.
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from choline_tui.kernel.text import plain
 
@@ -15,6 +15,7 @@ __all__ = [
     "DISK_LOW",
     "ENDED",
     "PROTOCOL",
+    "Also",
     "Frame",
     "GpuFact",
     "JobSpec",
@@ -31,6 +32,8 @@ QUEUED, SETUP, RUNNING, STOPPING, ENDED = "queued", "setup", "running", "stoppin
 JOB_STATES = (QUEUED, SETUP, RUNNING, STOPPING, ENDED)
 
 DISK_LOW, DISK_FULL = "low", "full"
+BEHIND, ENDING, WHOLE, FAILED = "behind", "ending", "whole", "failed"
+ALSO_STATES = ("", BEHIND, ENDING, WHOLE, FAILED)
 
 SOURCES = ("setup", "run")
 MAX_TEXT = 4096
@@ -82,10 +85,10 @@ def _names(data: Dict[str, Any], key: str) -> List[str]:
     return [each[:200] for each in value]
 
 
-def _disk(data: Dict[str, Any]) -> str:
-    value = _text(data, "disk")
-    if value not in ("", DISK_LOW, DISK_FULL):
-        raise ValueError("unknown state of a disk")
+def _one_of(data: Dict[str, Any], key: str, known: Tuple[str, ...]) -> str:
+    value = _text(data, key)
+    if value not in known:
+        raise ValueError("unknown state of %s" % key)
     return value
 
 
@@ -93,6 +96,24 @@ def _mapping(data: Any, what: str) -> Dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("%s is not an object" % what)
     return data
+
+
+@dataclass
+class Also:
+    """A second home of the results, which the remote writes by itself: ``s3://bucket/prefix``. Its keys are
+    among the job's secrets."""
+
+    url: str
+    endpoint: str = ""
+    region: str = ""
+
+    def to_wire(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Any) -> "Also":
+        d = _mapping(data, "also")
+        return cls(_text(d, "url"), _text(d, "endpoint", limit=1000), _text(d, "region", limit=100))
 
 
 @dataclass
@@ -121,6 +142,9 @@ class JobSpec:
     does not begin, and what they hold is masked in its logs"""
     settle_s: float = 10.0
     """a result file that has not changed for so long is told as fresh (``JobStatus.fresh``)"""
+    results_exclude: List[str] = field(default_factory=list)
+    """patterns of results that go to no other place"""
+    also: Optional[Also] = None
     disk_pause: bool = False
     """its processes are stopped (SIGSTOP) while the disk is full, and go on when there is room"""
     protocol: int = PROTOCOL
@@ -146,6 +170,8 @@ class JobSpec:
             results_max_bytes=int(_number(d, "results_max_bytes")),
             tty=d.get("tty") is True,
             settle_s=_number(d, "settle_s", 10.0),
+            results_exclude=_names(d, "results_exclude"),
+            also=None if d.get("also") is None else Also.from_wire(d["also"]),
             disk_pause=d.get("disk_pause") is True,
             secrets=_names(d, "secrets"),
             protocol=int(_number(d, "protocol", PROTOCOL)),
@@ -176,6 +202,12 @@ class JobStatus:
     results_bytes: int = 0
     fresh: int = 0
     """grows when result files that were written have come to rest: there is something whole to bring"""
+    also: str = ""
+    """how the second home stands: '', behind, ending (the command is over, results are still sent), whole,
+    failed"""
+    also_words: str = ""
+    also_files: int = 0
+    also_bytes: int = 0
     disk: str = ""
     """'', low or full: the disk it writes to"""
     disk_free_bytes: int = 0
@@ -209,7 +241,11 @@ class JobStatus:
             log_dropped=_count(d, "log_dropped"),
             results_bytes=_count(d, "results_bytes"),
             fresh=_count(d, "fresh"),
-            disk=_disk(d),
+            also=_one_of(d, "also", ALSO_STATES),
+            also_words=_words(d, "also_words", limit=400),
+            also_files=_count(d, "also_files"),
+            also_bytes=_count(d, "also_bytes"),
+            disk=_one_of(d, "disk", ("", DISK_LOW, DISK_FULL)),
             disk_free_bytes=_count(d, "disk_free_bytes"),
             held=d.get("held") is True,
             message=_words(d, "message"),

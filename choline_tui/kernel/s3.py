@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from choline_tui.kernel.source import loopback
 
-__all__ = ["Bucket", "Key", "Page", "md5_of", "read_page", "said"]
+__all__ = ["Bucket", "Key", "Page", "md5_of", "read_page", "said", "upload_id"]
 
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _NS = "{http://s3.amazonaws.com/doc/2006-03-01/}"
@@ -76,21 +76,27 @@ class Bucket:
             query["continuation-token"] = more
         return "%s?%s" % (self.url(), _query(query))
 
-    def headers(self, url: str) -> Dict[str, str]:
-        """What signs a GET of ``url``; nothing when there is no key to sign with."""
+    @staticmethod
+    def query(**values: str) -> str:
+        """A request's parameters in the form that is signed."""
+        return _query(values)
+
+    def headers(self, url: str, method: str = "GET", body: bytes = b"") -> Dict[str, str]:
+        """What signs a request for ``url``; nothing when there is no key to sign with."""
         access, secret = self.env.get("AWS_ACCESS_KEY_ID", ""), self.env.get("AWS_SECRET_ACCESS_KEY", "")
         if not access or not secret:
             return {}
         now = time.gmtime(time.time() + self.skew)
         stamp, day = time.strftime("%Y%m%dT%H%M%SZ", now), time.strftime("%Y%m%d", now)
         parts = urlsplit(url)
-        signed = {"host": parts.netloc, "x-amz-content-sha256": _EMPTY, "x-amz-date": stamp}
+        payload = hashlib.sha256(body).hexdigest() if body else _EMPTY
+        signed = {"host": parts.netloc, "x-amz-content-sha256": payload, "x-amz-date": stamp}
         token = self.env.get("AWS_SESSION_TOKEN", "")
         if token:
             signed["x-amz-security-token"] = token
         names = ";".join(sorted(signed))
         lines = "".join("%s:%s\n" % (name, signed[name].strip()) for name in sorted(signed))
-        canonical = "\n".join(["GET", parts.path or "/", parts.query, lines, names, _EMPTY])
+        canonical = "\n".join([method, parts.path or "/", parts.query, lines, names, payload])
         scope = "%s/%s/s3/aws4_request" % (day, self.region)
         to_sign = "\n".join(
             ["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()]
@@ -142,6 +148,18 @@ def _all(element: ElementTree.Element, name: str) -> List[ElementTree.Element]:
 def _text(element: ElementTree.Element, name: str) -> str:
     found = _all(element, name)
     return found[0].text or "" if found else ""
+
+
+def upload_id(body: bytes) -> str:
+    """Of an upload in parts that has begun. Raises ``ValueError``."""
+    try:
+        root = ElementTree.fromstring(body) if b"<!" not in body else None  # noqa: S314
+    except ElementTree.ParseError:
+        root = None
+    found = "" if root is None else _text(root, "UploadId")
+    if not found or len(found) > 2000:
+        raise ValueError("it names no upload")
+    return found
 
 
 def md5_of(tag: str) -> Optional[str]:

@@ -1,4 +1,4 @@
-"""GET and HEAD over HTTPS by the standard library: connections kept, redirects followed, bodies in pieces."""
+"""Requests over HTTPS by the standard library: connections kept, redirects followed, bodies in pieces."""
 
 import http.client
 import ssl
@@ -69,7 +69,7 @@ class Web:
             connection.close()
         self._open.clear()
 
-    def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    def ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """The answer after all redirects; ``Authorization`` goes to the first host only. Raises
         ``WebTrouble``, and ``UsageError`` for what no repetition mends."""
         given = {"Accept-Encoding": "identity", "User-Agent": "choline", **headers}
@@ -78,7 +78,7 @@ class Web:
             parts = urlsplit(url)
             if parts[:2] != first:
                 given.pop("Authorization", None)
-            answer = self._once(method, parts.scheme, parts.hostname or "", parts.port, url, given)
+            answer = self._once(method, parts.scheme, parts.hostname or "", parts.port, url, given, body)
             target = answer.headers.get("location", "")
             if answer.status not in _REDIRECTS or not target:
                 return answer
@@ -87,7 +87,14 @@ class Web:
         raise UsageError("it redirects without end")
 
     def _once(
-        self, method: str, scheme: str, host: str, port: Optional[int], url: str, headers: Mapping[str, str]
+        self,
+        method: str,
+        scheme: str,
+        host: str,
+        port: Optional[int],
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
     ) -> Answer:
         if not host or (scheme != "https" and not (scheme == "http" and loopback(host))):
             raise UsageError("it leads to an address that is not https://")
@@ -100,7 +107,7 @@ class Web:
             connection = known or self._connection(place)
             self._open[place] = connection
             try:
-                connection.request(method, target, headers=dict(headers))
+                connection.request(method, target, body or None, dict(headers))
                 raw = connection.getresponse()
                 found = {name.lower(): value for name, value in raw.getheaders()}
                 return Answer(raw.status, found, raw)

@@ -24,6 +24,7 @@ __all__ = [
     "RentalType",
     "Run",
     "RunState",
+    "SecondHome",
     "Seen",
     "SendItem",
     "Stay",
@@ -95,6 +96,14 @@ class SendItem(Record):
     region: str = ""
 
 
+class SecondHome(Record):
+    """A bucket that a run's machine writes its results to by itself; its keys are secrets of the run."""
+
+    url: str
+    endpoint: str = ""
+    region: str = ""
+
+
 class Plan(Record):
     """What was decided before any money is spent; frozen with the run."""
 
@@ -137,6 +146,7 @@ class Plan(Record):
     """patterns of result files that never come home"""
     results_keep: int = 1
     """how many earlier versions of a result file stay at home"""
+    results_also: SecondHome | None = None
     disk_pause: bool = True
     """its processes are stopped while the machine's disk is full, instead of failing to write"""
     max_life_s: float = 86400.0
@@ -182,6 +192,8 @@ class Run(Record):
     """the run this one repeats"""
     results_synced: float | None = None
     """when results last came home"""
+    also: str = ""
+    """how its results' second home stands, for a person"""
     disk_there: str = ""
     """what is to be said of the machine's disk when it is nearly full"""
     disk_here: str = ""

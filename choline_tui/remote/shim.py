@@ -26,6 +26,7 @@ from choline_tui.remote.machine import Machine
 from choline_tui.remote.paths import Paths
 from choline_tui.remote.processes import adopt_orphans, children_of, signal_all
 from choline_tui.remote.room import Room
+from choline_tui.remote.sending import Sending
 from choline_tui.remote.terminal import SOCKET, Terminal
 from choline_tui.remote.vault import Vault
 
@@ -107,6 +108,7 @@ class Shim:
         self._results_full = False
         self._room = Room(self._paths.home)
         self._hold_again = 0.0
+        self._sending: Optional[Sending] = None
         self._why = ""
         self._pumps: Dict[int, _Log] = {}
         self._terminal: Optional[Terminal] = None
@@ -142,6 +144,8 @@ class Shim:
         env["PWD"] = self._paths.run(spec.run, "src")
         self._status.started = self._machine.wall()
         self._begin = self._mono()
+        if spec.also is not None:
+            self._sending = Sending(self._paths, spec, self._secrets, self._status, self._machine.wall)
         threading.Thread(target=self._watch_results, daemon=True).start()
         if spec.setup.strip():
             self._state(SETUP)
@@ -154,6 +158,8 @@ class Shim:
                 return
         self._state(RUNNING)
         self._status.exit_code = self._execute("run", spec.command, env)
+        if self._sending is not None:
+            self._sending.finish(lambda: self._save(sync=False))
         self._end(self._ending(self._status.exit_code, "exited"))
 
     def _ending(self, code: int, otherwise: str) -> str:
@@ -242,6 +248,8 @@ class Shim:
             files = (tree(self._paths.run(run, part)) for part in ("results", "keep"))
             size = fresh.look(itertools.chain.from_iterable(files), begun, self._machine.wall())
             self._status.results_bytes = size
+            if fresh.count != self._status.fresh and self._sending is not None:
+                self._sending.wake()
             self._status.fresh = fresh.count
             if limit > 0 and size > limit:
                 self._results_full = True

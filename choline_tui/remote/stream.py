@@ -54,8 +54,8 @@ def follow(paths: Paths, store: JobStore, job: str, offsets: Dict[str, int], fd:
             status = store.status(job)
             if status is None:
                 return sent is not None
-            news = (status.setup_exit, status.results_bytes, status.fresh, status.disk, status.held)
-            state = "%s %s" % (status.state, news)
+            news = (status.state, status.setup_exit, status.results_bytes, status.fresh)
+            state = "%s %s" % (news, (status.disk, status.held, status.also))
             if state != sent and status.state != ENDED:
                 out.write(encode(Frame(status=status)))
                 sent = state

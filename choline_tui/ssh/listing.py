@@ -9,11 +9,11 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from choline_tui.kernel.errors import TransferFailed
+from choline_tui.kernel.patterns import excluder
 from choline_tui.ssh.connection import RemoteProcess, SshConnection, one_line
 
 __all__ = [
@@ -279,38 +279,3 @@ def remote_path(path: str) -> str:
     if not path or "\0" in path:
         raise TransferFailed("The path on the remote is empty or no path.")
     return path if path.startswith("/") else f"./{path}"
-
-
-def excluder(patterns: Sequence[str]) -> Callable[[bytes], bool]:
-    """Whether a relative path is left out, as rsync understands the patterns: without ``/`` any name
-    at any depth, with one a path from the top; ``*`` stops at ``/`` and ``**`` does not."""
-    compiled = [(("/" in p.strip("/")) or p.startswith("/"), _glob(p.strip("/"))) for p in patterns]
-
-    if not compiled:
-        return lambda path: False
-
-    def excluded(path: bytes) -> bool:
-        parts = path.split(b"/")
-        for end in range(1, len(parts) + 1):
-            for anchored, pattern in compiled:
-                subject = b"/".join(parts[:end]) if anchored else parts[end - 1]
-                if pattern.fullmatch(subject):
-                    return True
-        return False
-
-    return excluded
-
-
-def _glob(pattern: str) -> re.Pattern[bytes]:
-    def translated(pieces: Iterable[str]) -> Iterable[bytes]:
-        for piece in pieces:
-            if piece == "**":
-                yield b".*"
-            elif piece == "*":
-                yield b"[^/]*"
-            elif piece == "?":
-                yield b"[^/]"
-            else:
-                yield re.escape(piece.encode("utf-8", "surrogateescape"))
-
-    return re.compile(b"".join(translated(re.findall(r"\*\*|\*|\?|[^*?]+", pattern))), re.DOTALL)

@@ -30,6 +30,7 @@ def test_a_whole_project(tmp_path: Path) -> None:
         results = ["out/checkpoints"]
         results_exclude = ["*.tmp", "wandb/"]
         results_keep = 3
+        results_also = "s3://bucket/runs"
         [env]
         SEED = "7"
         [run]
@@ -48,6 +49,8 @@ def test_a_whole_project(tmp_path: Path) -> None:
     assert [(s.path, s.into) for s in found.data()] == [(str(tmp_path / "corpus"), ""), ("/", "root")]
     assert found.excluded == ("*.ckpt", "/results/", "/out/checkpoints/")
     assert found.env == {"SEED": "7"}
+    assert found.results_also is not None and found.results_also.to == "s3://bucket/runs"
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(found.secrets)
     assert (found.results_exclude, found.results_keep) == (["*.tmp", "wandb/"], 3)
 
 
@@ -77,6 +80,9 @@ def test_an_empty_file_is_a_project(tmp_path: Path) -> None:
         ),
         ('send = [{path = "x", into = "../y"}]', "send[0].into: needs a relative path below data/", ""),
         ('results = ["../x"]', "results[0]: needs a relative path", ""),
+        ('results_also = "https://h/x"', "results_also.to: needs an address such as s3://bucket/prefix", ""),
+        ('results_also = {to = "s3://bucket", endpoint = "http://h"}', "results_also.endpoint:", ""),
+        ("results_also = 3", "results_also:", ""),
         ('results_exclude = ["**/"]', "results_exclude[0]: leaves out every result", ""),
         ('results_exclude = ["!a"]', "results_exclude[0]: needs a pattern of names", ""),
         ('results_exclude = ["[ab]"]', "results_exclude[0]: takes * and ? only", ""),

@@ -251,6 +251,7 @@ def about(view: "RunView", now: float) -> list[Fact]:
         ("ended", when(run.ended, now) if run.ended is not None else "", ""),
         ("why", clean(run.reason, 600), ""),
         ("disk", clean(run.disk, 600), "warn"),
+        ("second home", clean(run.also, 600), ""),
         ("again of", clean(run.like, 60), ""),
         ("", "", ""),
         ("", "Its code", "head"),
