@@ -154,7 +154,11 @@ class CholineApp(Doors):
         choline, feed = self._connect(self.environ, self.clock, self.readonly)
         self._choline, self._feed = choline, feed
         self._tell_wrong_settings()
-        self.action_start_engine(quietly=True)
+        if self._wanted is not None and self._wanted.once:
+            # a file is to be written: nothing acts for that, until the market is asked
+            self._starting = True
+        else:
+            self.action_start_engine(quietly=True)
         try:
             await self.connected()
             async for snapshot in feed.watch():

@@ -38,6 +38,7 @@ _EXAMPLES: dict[str, Any] = {
     "results_keep": 1,
     "results_also": "s3://bucket/runs",
     "exclude": ["*.ckpt"],
+    "secrets": ["WANDB_API_KEY"],
     "name": "nightly",
     "tty": True,
 }
@@ -117,6 +118,9 @@ def edit_text(text: str, changes: Mapping[str, Any]) -> str:
                 place = document[table]
             if value is None:
                 place.pop(name, None)
+                if table == "environment" and not place.as_string().strip():
+                    # an empty one means: build what is found
+                    document.pop(table)
             elif isinstance(value, list) and isinstance(place.get(name), Array):
                 _edit_list(place[name], value)
             elif isinstance(place, Table) or place is document:

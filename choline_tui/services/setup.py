@@ -9,20 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from choline_tui.config.project import PROJECT_FILE, Project, read_project
-from choline_tui.config.settings import RunSettings
+from choline_tui.config.project import PROJECT_FILE, read_project
 from choline_tui.config.templates import Template
-from choline_tui.config.toml import leaves
 from choline_tui.config.write import parse_text
 from choline_tui.kernel.errors import CholineError, ProjectError, QueryError, UsageError
 from choline_tui.model.duration import parse_duration
 from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
 from choline_tui.model.query import parse_query
+from choline_tui.model.tokens import is_secret_name
+from choline_tui.secrets.find import recognised
 from choline_tui.services.project import Answer, Look, propose, rendered, save
 from choline_tui.services.project_check import Problem, check_text
 
 __all__ = [
-    "DOWN_COST", "GB", "UPLOAD_MBIT", "Draft", "Sending", "has_key", "path_of", "read_value", "shown_value",
+    "DOWN_COST", "GB", "UPLOAD_MBIT", "Draft", "Sending", "path_of", "read_value", "secret_places",
+    "shown_value",
 ]  # fmt: skip
 
 GB = 1_000_000_000
@@ -31,19 +32,9 @@ UPLOAD_MBIT = 20.0
 DOWN_COST = 0.003
 """$/GB that a machine asks for what it receives: what most hosts on the market ask (0 to 0.02)"""
 
-NUMBERS = {"max_price": "$/h", "disk": "GB", "premium": "%"}
+NUMBERS = {"max_price": "$/h", "disk": "GB", "premium": "%", "results_keep": "versions"}
 SPANS = ("run.max_life", "run.lease", "run.grace")
 LISTS = ("send", "results", "exclude", "secrets")
-
-
-def has_key(key: str) -> bool:
-    """Whether a project's file of this version may hold ``key`` (dotted for one of [run])."""
-    table, _, name = key.partition(".")
-    if table == "run":
-        return name in leaves(RunSettings)
-    if not name:
-        return table in Project.model_fields
-    return key in leaves(Project)
 
 
 @dataclass(frozen=True)
@@ -291,6 +282,19 @@ class Draft:
         for item in self.get("send") or ():
             total += sizes.get(path_of(item), 0)
         return Sending(total)
+
+
+def secret_places(seen: Look) -> dict[str, list[str]]:
+    """Names of variables that hold secrets, each with the places of its value; likely ones first. A machine
+    of ``.netrc`` stands under the variable that is known for it."""
+    places = {name: [where] for name, where in seen.secrets.items() if where}
+    for each in seen.survey.secrets:
+        name = recognised(each.value) if each.where == "~/.netrc" else each.value
+        if name and each.where not in places.setdefault(name, []):
+            places[name].append(each.where)
+    # the account's own key never leaves home
+    places.pop("VAST_API_KEY", None)
+    return dict(sorted(places.items(), key=lambda item: not is_secret_name(item[0])))
 
 
 def path_of(item: Any) -> str:

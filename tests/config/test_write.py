@@ -109,3 +109,19 @@ def test_a_link_and_its_mode_stay(tmp_path: Path) -> None:
     assert (project / "choline.toml").is_symlink() and real.read_text() == 'command = "x"\n'
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert (project / SCHEMA_FILE).read_text() == "{}"
+
+
+def test_entries_of_a_list_keep_the_comments_beside_them() -> None:
+    before = '# a\nexclude = [\n  "x",  # why x\n  "y",\n]\n'
+    after = edit_text(before, {"exclude": ["x", "z"]})
+    assert tomllib.loads(after) == {"exclude": ["x", "z"]} and "# why x" in after
+    assert tomllib.loads(edit_text(before, {"exclude": ["y", "x"]})) == {"exclude": ["y", "x"]}
+    assert tomllib.loads(edit_text(before, {"exclude": ["w", "x", "y"]})) == {"exclude": ["w", "x", "y"]}
+    pairs = 'send = [{path = "a", into = "b"}, "c"]\n'
+    assert tomllib.loads(edit_text(pairs, {"send": ["c", "d"]})) == {"send": ["c", "d"]}
+
+
+def test_an_environment_that_was_emptied_goes_for_an_empty_one_means_something() -> None:
+    assert tomllib.loads(edit_text('a = 1\n[environment]\nfrom = "x"\n', {"environment.from": None})) == {"a": 1}
+    kept = edit_text('[environment]\n# mine\nfrom = "x"\n', {"environment.from": None})
+    assert "# mine" in kept

@@ -151,7 +151,17 @@ class LineInput(Input):
         self.post_message(Forward())
 
 
-class Others(OptionList):
+class Paged(OptionList):
+    """Page keys go through the steps here as everywhere: these lists are short."""
+
+    def action_page_down(self) -> None:
+        self.app.call_later(self.screen.run_action, "step(1)")
+
+    def action_page_up(self) -> None:
+        self.app.call_later(self.screen.run_action, "step(-1)")
+
+
+class Others(Paged):
     """What else was found: enter, or a click, takes it."""
 
     HELP_TITLE = "Also found"
@@ -207,7 +217,7 @@ class LineField(Vertical):
     """Label and where its value comes from, the line, what else was found, what is wrong."""
 
     def __init__(self, spec: Line) -> None:
-        super().__init__(classes="field -short" if spec.short else "field")
+        super().__init__(classes="field")
         self.spec = spec
 
     def compose(self) -> ComposeResult:

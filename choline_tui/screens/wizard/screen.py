@@ -1,10 +1,10 @@
 """The wizard (``i``, and ``choline init``): step by step through a project, to its ``choline.toml``."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -30,10 +30,11 @@ from choline_tui.screens.wizard.fields import (
     Line,
     LineField,
     LineInput,
+    Paged,
     TickField,
     TickList,
 )
-from choline_tui.screens.wizard.steps import STEPS, TEMPLATE, Step
+from choline_tui.screens.wizard.steps import STEPS, TEMPLATE, Spec, Step
 from choline_tui.screens.wizard.toml_area import TomlArea
 from choline_tui.widgets.glyphs import glyph
 
@@ -63,16 +64,10 @@ class Wanted:
     once: bool = False
 
 
-class StepList(OptionList):
+class StepList(Paged):
     """The steps; the arrows go through them, enter goes into one."""
 
     HELP_TITLE = "Steps"
-
-    def action_page_down(self) -> None:
-        cast(WizardScreen, self.screen).action_step(1)
-
-    def action_page_up(self) -> None:
-        cast(WizardScreen, self.screen).action_step(-1)
 
 
 class WizardScreen(MainScreen):
@@ -94,6 +89,7 @@ class WizardScreen(MainScreen):
         self.shown_at = -1
         """the step whose lines are on the screen"""
         self._timer: Timer | None = None
+        self._pending = False
         self._problems: list[Problem] = []
 
     # ------------------------------------------------------------------------------------- composing
@@ -214,6 +210,7 @@ class WizardScreen(MainScreen):
             with area.prevent(TextArea.Changed):
                 area.load_text(self._file())
             self.shown_at = self.at
+            self._pending = True
             if focus:
                 area.focus()
             self._check()
@@ -222,7 +219,7 @@ class WizardScreen(MainScreen):
         form = self.query_one("#wizard-form", VerticalScroll)
         with self.app.batch_update():
             await form.remove_children()
-            await form.mount_all([*(_made(spec) for spec in step.build(draft)), self._doors()])
+            await form.mount_all([*_widgets(step.build(draft)), self._doors()])
             form.scroll_home(animate=False)
         self.shown_at = self.at
         if focus:
@@ -342,7 +339,7 @@ class WizardScreen(MainScreen):
             wrong = self._put_template(draft, event.value)
         elif key == "env":
             wrong = self._put_env(draft, event.value)
-        elif key in ("type", "tty"):
+        elif key in ("type", "tty", "environment.from"):
             wrong = draft.put(key, event.value[0] if event.value else None)
         else:
             wrong = draft.put(key, event.value)
@@ -382,7 +379,12 @@ class WizardScreen(MainScreen):
     def _later(self) -> None:
         if self._timer is not None:
             self._timer.stop()
+        self._pending = True
         self._timer = self.set_timer(SOON, self._check if self.reviewing else self._preview)
+
+    def _waits(self) -> bool:
+        """What was typed is not yet checked, or not yet in the file beside the form."""
+        return self._pending
 
     def _file(self) -> str:
         """The file as it would be written."""
@@ -397,6 +399,7 @@ class WizardScreen(MainScreen):
 
     def _preview(self) -> None:
         """The file beside the form, at what this step asks."""
+        self._pending = False
         draft, step = self.draft, self.step
         if draft is None or step is None or self.size.width < 140:
             return
@@ -404,10 +407,7 @@ class WizardScreen(MainScreen):
         area = self.query_one("#wizard-preview", TomlArea)
         if area.text != text:
             area.load_text(text)
-        from choline_tui.config.locate import locate
-
-        places = [locate(text, key) for key in step.keys]
-        lines = [place.line - 1 for place in places if place is not None and place.value]
+        lines = [line for key in step.keys if (line := _line_of(text, key)) is not None]
         if lines:
             row = area.wrapped_document.location_to_offset((min(lines), 0)).y
             area.scroll_to(y=max(0, row - area.size.height // 3), animate=False)
@@ -434,6 +434,7 @@ class WizardScreen(MainScreen):
         text = area.text
         problems = await asyncio.to_thread(draft.check, text)
         if area.text == text:
+            self._pending = False
             self._problems = problems
             self._say_problems()
 
@@ -613,12 +614,34 @@ class WizardScreen(MainScreen):
         self.look()
 
 
+def _line_of(text: str, key: str) -> int | None:
+    """The line (from 0) of a key, or of its commented-out example."""
+    from choline_tui.config.locate import locate
+
+    place = locate(text, key)
+    if place is not None and place.value:
+        return place.line - 1
+    example = text.find(f"\n# {key} = ")
+    return text.count("\n", 0, example + 1) if example >= 0 else None
+
+
 def _asks(widget: Widget) -> bool:
     """Lines and lists that enter goes through; what else was found is only for the arrows."""
     return isinstance(widget, (LineInput, TickList)) and widget.focusable and widget.display
 
 
-def _made(spec: Any) -> Widget:
-    if isinstance(spec, Facts):
-        return FactLines(spec)
-    return LineField(spec) if isinstance(spec, Line) else TickField(spec)
+def _widgets(specs: "Sequence[Spec]") -> list[Widget]:
+    """With a blank line after each, but between lines of one row."""
+    made: list[Widget] = []
+    for n, spec in enumerate(specs):
+        widget: Widget
+        if isinstance(spec, Facts):
+            widget = FactLines(spec)
+        elif isinstance(spec, Line):
+            widget = LineField(spec)
+            after = specs[n + 1] if n + 1 < len(specs) else None
+            widget.set_class(spec.short and isinstance(after, Line) and after.short, "-close")
+        else:
+            widget = TickField(spec)
+        made.append(widget)
+    return made

@@ -178,13 +178,24 @@ def _environment(draft: "Draft") -> list[Spec]:
     cuda = "; ".join(f"{f.value} ({f.where}: {f.note})" for f in found.cuda[:3])
     if cuda:
         rows.append(("CUDA", cuda, ""))
+    source = draft.get("environment.from")
+    kinds = [Tick(f.value, f.value, "uv installs them on the machine", False)
+             for f in found.dependencies[:5]]  # fmt: skip
+    if isinstance(source, str) and source not in ("auto", "image", *(tick.value for tick in kinds)):
+        kinds.append(Tick(source, source))
+    kinds.append(Tick("image", "the image has it all", "no packages are installed"))
+    packages = Ticks(
+        "environment.from", "Packages of the project", "",
+        tuple(Tick(k.value, k.label, k.note, k.value == source) for k in kinds),
+        single=True, wrong=draft.wrong.get("environment.from", ("", ""))[1],
+    )  # fmt: skip
+    wanted_python = _line(draft, "environment.python", "Python", "such as 3.11", "as found", short=True)
     setup = _line(
         draft, "setup", "Set-up before the command",
-        "Shell commands of each attempt. Leave it empty when the image has it all.",
-        "nothing: the image has it all",
+        "Shell commands of each attempt, after the packages.", "nothing",
     )  # fmt: skip
     image = _line(draft, "image", "Container image", "", draft.seen.settings.image)
-    return [Facts(tuple(rows)), setup, image]
+    return [Facts(tuple(rows)), packages, wanted_python, setup, image]
 
 
 # ------------------------------------------------------------------------------------- command, results
@@ -228,10 +239,14 @@ def _results(draft: "Draft") -> list[Spec]:
         none="None was found: what is written to $CHOLINE_RESULTS comes home in any case.",
         wrong=draft.wrong.get("results", ("", ""))[1],
     )  # fmt: skip
-    into = _line(
-        draft, "results_dir", "Where they come home", "Each run in a directory of its own.", "results"
-    )
-    return [ticks, into, Facts(tuple(rows))]
+    patterns = tuple(Tick(str(p), str(p), "", True) for p in draft.get("results_exclude") or ())
+    left = Ticks(
+        "results_exclude", "Results that never come home", "", patterns, "a pattern: *.tmp, wandb/",
+        wrong=draft.wrong.get("results_exclude", ("", ""))[1],
+    )  # fmt: skip
+    into = _line(draft, "results_dir", "They come home to", "a directory for each run", "results", short=True)
+    keep = _line(draft, "results_keep", "Earlier versions", "kept in .versions/", "1", short=True)
+    return [ticks, left, into, keep, Facts(tuple(rows), "results-say")]
 
 
 # ---------------------------------------------------------------------------------------------- hardware
@@ -298,10 +313,10 @@ def _limits(draft: "Draft") -> list[Spec]:
 
     return [
         short("max_price", "Most $/h, with disk", "nothing dearer is rented", most),
-        short("premium", "Premium, %", "over the price that an offer shows", f"{usual.premium:g}"),
+        short("premium", "Premium, %", "above an offer's price", f"{usual.premium:g}"),
         short("run.max_life", "Longest life", "of a machine", span_text(usual.max_life)),
-        short("run.lease", "Lease", "without hearing from home", span_text(usual.lease)),
-        short("run.grace", "Grace", "after the end, for results", span_text(usual.grace)),
+        short("run.lease", "Lease", "longest silence of home", span_text(usual.lease)),
+        short("run.grace", "Grace", "waits for home, at the end", span_text(usual.grace)),
         Facts(tuple(rows), "unreachable"),
     ]
 
@@ -316,40 +331,36 @@ def span_text(seconds: float) -> str:
 
 
 def _secrets(draft: "Draft") -> list[Spec]:
-    from choline_tui.services.setup import has_key
+    from choline_tui.services.setup import secret_places
 
-    found = draft.seen.survey
-    made: list[Spec] = []
-    places: dict[str, list[str]] = {}
-    for each in found.secrets:
-        places.setdefault(each.value, []).append(each.where)
-    if has_key("secrets"):
-        chosen = [str(each) for each in draft.get("secrets") or ()]
-        items = [
-            Tick(name, name, f"****  {', '.join(where[:3])}", name in chosen)
-            for name, where in list(places.items())[:60]
-            if "~/.netrc" not in where
-        ]
-        items += [Tick(name, name, "", True) for name in dict.fromkeys(chosen) if name not in places]
-        made.append(
-            Ticks(
-                "secrets", "Secrets the command needs, by name",
-                "Only names get into the file; values are looked up here when a run starts.",
-                tuple(items), "another name: WANDB_API_KEY", none="No names were found in .env.",
-                wrong=draft.wrong.get("secrets", ("", ""))[1],
-            )
-        )  # fmt: skip
-    elif places:
-        rows = [(name, f"****  {', '.join(where[:3])}", "") for name, where in list(places.items())[:20]]
-        made.append(Facts((("", "Names of secrets found here; they are not sent:", "dim"), *rows)))
-    variables = tuple(Tick(f"{n}={v}", f"{n}={v}", "", True) for n, v in draft.env().items())
-    made.append(
-        Ticks(
-            "env", "Variables of the command", "They stand in the file as they are: never a secret.",
-            variables, "SEED=7", none="None yet.", wrong=draft.wrong.get("env", ("", ""))[1],
-        )
+    chosen = [str(each) for each in draft.get("secrets") or ()]
+    needed = {each.value: each.where for each in draft.seen.survey.needs}
+    places = secret_places(draft.seen)
+    items = []
+    for name in [*needed, *(name for name in places if name not in needed)][:60]:
+        found = ", ".join(places.get(name, [])[:3])
+        note = f"****  {found}" if found else "has no value here"
+        if name in needed:
+            note += f"; {needed[name]} needs it"
+        items.append(Tick(name, name, note, name in chosen))
+    known = {item.value for item in items}
+    items += [Tick(name, name, "", True) for name in dict.fromkeys(chosen) if name not in known]
+    rows: list[Row] = []
+    for name, where in needed.items():
+        if name not in chosen and name in places:
+            rows.append(("!", f"{where} seems to need {name}, which is not ticked", "warn"))
+    secrets = Ticks(
+        "secrets", "Secrets the command needs, by name",
+        "Only names stand in the file; values are looked up here, and never shown.",
+        tuple(items), "another name: HF_TOKEN", none="No names of secrets were found.",
+        wrong=draft.wrong.get("secrets", ("", ""))[1],
     )  # fmt: skip
-    return made
+    variables = tuple(Tick(f"{n}={v}", f"{n}={v}", "", True) for n, v in draft.env().items())
+    plain = Ticks(
+        "env", "Variables of the command", "They stand in the file as they are: never a secret.",
+        variables, "SEED=7", none="None yet.", wrong=draft.wrong.get("env", ("", ""))[1],
+    )  # fmt: skip
+    return [secrets, Facts(tuple(rows), "secrets-say"), plain]
 
 
 TEMPLATE = Step("template", "Template", "a set-up of another project", (), _template)
@@ -359,9 +370,15 @@ STEPS: tuple[Step, ...] = (
     Step("code", "Code", "what a run is made of", ("name",), _code),
     Step("data", "Data", "what is sent beside the code", ("send",), _data),
     Step("ignore", "Ignore rules", "what of the code stays at home", ("exclude",), _ignore),
-    Step("environment", "Environment", "Python, packages, image", ("setup", "image"), _environment),
+    Step(
+        "environment", "Environment", "Python, packages, image",
+        ("environment.from", "environment.python", "setup", "image"), _environment,
+    ),
     Step("command", "Command", "what runs", ("command", "tty"), _command),
-    Step("results", "Results", "what comes home", ("results", "results_dir"), _results),
+    Step(
+        "results", "Results", "what comes home",
+        ("results", "results_exclude", "results_dir", "results_keep"), _results,
+    ),
     Step("hardware", "Hardware", "what is rented", ("gpu", "query", "disk", "type"), _hardware),
     Step(
         "limits", "Limits", "what it may cost, and when home is away",

@@ -19,6 +19,15 @@ from tests.ui.fake import FakeApp, FakeCholine
 __all__ = ["open_wizard", "project", "seen", "until", "wizard_of"]
 
 WITHIN = 20.0
+LOCK = """\
+version = 1
+requires-python = ">=3.10"
+
+[[package]]
+name = "tiny"
+version = "1"
+source = { virtual = "." }
+"""
 TRAIN = 'import argparse\nif __name__ == "__main__":\n    pass\n'
 
 
@@ -55,6 +64,7 @@ def survey(top: Path, **changes: Any) -> Survey:
         Finding("HF_TOKEN", ".env"),
         Finding("api.wandb.ai", "~/.netrc", "a machine"),
     ]
+    found.needs = [Finding("WANDB_API_KEY", "train.py:7"), Finding("OPENAI_API_KEY", "judge.py:12")]
     found.ignore_files = [(".gitignore", 14), (".cholineignore", 2)]
     found.sent_files, found.sent_bytes = 128, 501_200_000
     for name, value in changes.items():
@@ -67,7 +77,8 @@ def seen(top: Path, text: str | None = None, **changes: Any) -> Look:
 
     current = tomllib.loads(text) if text is not None else None
     older = changes.pop("older", Older())
-    return Look(survey(top, **changes), older, text, current, RunSettings())
+    places = {"WANDB_API_KEY": ".env", "OPENAI_API_KEY": ""}
+    return Look(survey(top, **changes), older, text, current, RunSettings(), places)
 
 
 def project(tmp_path: Path, text: str | None = None) -> Path:
@@ -76,6 +87,11 @@ def project(tmp_path: Path, text: str | None = None) -> Path:
     for name in ("data/corpus", "data/tokenizer", "checkpoints"):
         (top / name).mkdir(parents=True)
     (top / "train.py").write_text(TRAIN)
+    (top / "requirements.txt").write_text("numpy==2.1.0\n")
+    (top / "uv.lock").write_text(LOCK)
+    (top / "pyproject.toml").write_text(
+        '[project]\nname = "tiny"\nversion = "1"\nrequires-python = ">=3.10"\n'
+    )
     if text is not None:
         (top / "choline.toml").write_text(text)
     return top
