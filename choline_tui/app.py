@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -22,6 +22,7 @@ from choline_tui.kernel.errors import CholineError, ConfigError
 from choline_tui.screens.base import MainScreen, Splash
 from choline_tui.screens.doors import Doors
 from choline_tui.widgets.top_line import Standing, TopLine
+from choline_tui.widgets.typing import KeysInTurn
 
 if TYPE_CHECKING:
     from choline_tui.screens.wizard import Wanted, WizardScreen
@@ -122,6 +123,16 @@ class CholineApp(Doors):
         self._disks: dict[str, str] = {}
         """by run: what was last said of a disk that fills"""
         super().__init__(os.environ if environ is None else environ, looks, clock)
+        self.keys_in_turn = KeysInTurn(self)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            self.keys_in_turn.send(event)
+        await super().on_event(event)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self.keys_in_turn.belongs_elsewhere(event):
+            event.prevent_default()
 
     def looks_changed(self) -> None:
         if self._choline is not None:

@@ -44,7 +44,7 @@ async def test_a_stranger_is_offered_no_user_key_agent_or_password(
         sshd.stop()
         sshd.new_host_key()
         config = sshd.root / "config"
-        config.write_text(config.read_text() + "LogLevel DEBUG3\n")
+        config.write_text(config.read_text().replace("LogLevel VERBOSE", "LogLevel DEBUG3"))
         (sshd.root / "log").unlink()
         sshd.start()
         with contextlib.suppress(SshDropped):

@@ -35,8 +35,15 @@ class Scene(NamedTuple):
         """Every contract ever made for us."""
         return [c for c in self.world.sim.contracts.history if c.id not in self.monitor.others]
 
-    async def ends(self, run: str, outcome: Outcome = Outcome.SUCCEEDED, *, complete: bool = True) -> None:
-        ended = await self.world.ended(run, within=20_000)
+    async def ends(
+        self,
+        run: str,
+        outcome: Outcome = Outcome.SUCCEEDED,
+        *,
+        complete: bool = True,
+        within: float = 20_000,
+    ) -> None:
+        ended = await self.world.ended(run, within=within)
         assert ended.outcome is outcome, f"{ended.outcome}: {ended.reason}"
         assert ended.results_complete is complete
 
@@ -163,7 +170,7 @@ async def dead_after_rent(scene: Scene) -> None:
 async def dead_after_submit(scene: Scene) -> None:
     """The engine dies between the machine's answer and its record."""
     scene.world.crash_at = "after submit"
-    await scene.ends(scene.start())
+    await scene.ends(scene.start(), within=1500)
     assert len(scene.world.backend.executions) == 1, "the command was begun once"
 
 

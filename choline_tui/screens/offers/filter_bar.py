@@ -7,11 +7,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from choline_tui.kernel.text import plain
 from choline_tui.widgets.glyphs import glyph, uses_ascii
+from choline_tui.widgets.typing import FilterLine
 
 if TYPE_CHECKING:
     from choline_tui.model.typed import Typed
@@ -21,7 +21,7 @@ __all__ = ["FilterBar", "FilterInput"]
 MAX_TEXT = 2000
 
 
-class FilterInput(Input):
+class FilterInput(FilterLine):
     """esc clears and leaves, enter asks the market, tab puts a mistake right, down goes to the list."""
 
     BINDINGS: ClassVar = [
@@ -31,20 +31,12 @@ class FilterInput(Input):
         Binding("down", "to_list", "To the list", show=False, id="filter.list"),
     ]
 
-    class Done(Message):
-        """The list is wanted."""
-
-    def action_clear_filter(self) -> None:
-        self.value = ""
-        self.post_message(self.Done())
-
-    def action_to_list(self) -> None:
-        self.post_message(self.Done())
+    LIST = "#offers"
 
     def action_put_right(self) -> None:
         bar = self.parent.parent if self.parent is not None else None
         if isinstance(bar, FilterBar) and not bar.put_right():
-            self.post_message(self.Done())
+            self.action_to_list()
 
 
 class FilterBar(Vertical):

@@ -267,25 +267,24 @@ class OffersScreen(OfferVerbs):
         if typed is not None and typed.pending:
             over = read_typed(self.bar.text, self.base(), finished=True)
             self.bar.tell(over, "")
+            self.set_focus(self.bar.input)
             return
         if typed is not None and typed.error:
+            self.set_focus(self.bar.input)
             return
         if self._timer is not None:
             self._timer.stop()
         self.ask_if_new()
-        self.table.focus()
 
     @on(FilterInput.Done)
     def _filter_done(self) -> None:
         if self._timer is not None:
             self._timer.stop()
-        self.table.focus()
         self.refilter()
         self.ask_if_new()
 
     def action_filter(self) -> None:
-        # not now: without the table in focus, the key itself would be typed into it
-        self.call_after_refresh(self.bar.input.focus)
+        self.set_focus(self.bar.input)
 
     def set_text(self, text: str) -> None:
         """As if it had been typed, and entered."""

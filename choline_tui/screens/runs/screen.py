@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Input, Static
 
 from choline_tui.actions import bindings
@@ -38,6 +37,7 @@ from choline_tui.widgets.clicks import Clickable, doing
 from choline_tui.widgets.columns import fit
 from choline_tui.widgets.glyphs import glyph
 from choline_tui.widgets.table import Table
+from choline_tui.widgets.typing import FilterLine
 from choline_tui.widgets.words import Words
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ NO_RUNS = EMPTY.but(
 )
 
 
-class RunFilter(Input):
+class RunFilter(FilterLine):
     """esc clears and goes back to the list, enter and down go there as it is."""
 
     BINDINGS: ClassVar[Any] = [
@@ -68,15 +68,7 @@ class RunFilter(Input):
         Binding("down,tab", "to_list", "To the list", show=False, id="runs.filter.list"),
     ]
 
-    class Done(Message):
-        """The list is wanted."""
-
-    def action_clear_filter(self) -> None:
-        self.value = ""
-        self.post_message(self.Done())
-
-    def action_to_list(self) -> None:
-        self.post_message(self.Done())
+    LIST = "#runs"
 
 
 class EngineBanner(Clickable):
@@ -293,10 +285,7 @@ class RunsScreen(RunVerbs):
         self.app.push_screen(RunScreen(run))
 
     def action_filter(self) -> None:
-        self.filter_box.focus()
-
-    def on_run_filter_done(self) -> None:
-        self.table.focus()
+        self.set_focus(self.filter_box)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.table.set_filter(matcher(event.value))
