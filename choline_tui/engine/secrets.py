@@ -15,7 +15,6 @@ from choline_tui.kernel.errors import CholineError, UsageError
 from choline_tui.kernel.handover import Handover
 from choline_tui.kernel.mask import Masker
 from choline_tui.kernel.session import RemoteSession
-from choline_tui.model.here import is_here
 from choline_tui.model.request import RunRequest
 from choline_tui.model.run import Attempt, AttemptState, Plan, RentalState, Run, RunState
 from choline_tui.model.tokens import TOO_OPEN, token_kind
@@ -243,11 +242,10 @@ def _lack(ctx: "Context", run: Run, attempt: Attempt, missing: list[str]) -> Non
     now, why = ctx.clock.time(), _words(run, missing)
     bills = now - ctx.secrets.lacking_since(run.id, now)
     with ctx.ledger.batch() as batch:
-        if is_here(attempt.rental) or bills < GIVE_WITHIN:
-            meanwhile = "" if is_here(attempt.rental) else "; the machine bills meanwhile"
-            told = None if attempt.reason == why else why + meanwhile
+        if bills < GIVE_WITHIN:
+            told = None if attempt.reason == why else f"{why}; the machine bills meanwhile"
             batch.attempt(run.id, attempt.n, told, reason=why, retry_at=now + LOOK_AGAIN)
-            batch.run(run.id, reason=f"{why}{meanwhile}"[:500])
+            batch.run(run.id, reason=f"{why}; the machine bills meanwhile"[:500])
         else:
             reason = "its secrets were not handed over"
             batch.rental(

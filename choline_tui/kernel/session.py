@@ -76,7 +76,9 @@ class Transfer:
     files: int = 0
     seconds: float = 0.0
     how: str = ""
-    """rsync or tar"""
+    """rsync, tar, its own fetch"""
+    there: int = 0
+    """bytes that the remote had already"""
     skipped: List[str] = field(default_factory=list)
 
 

@@ -62,7 +62,7 @@ class Sender:
                 # an older program, kept because of jobs that live: as it was done then
                 return await self._upload(conn, item, f"{layout.run_dir(run)}/data/{item.into}", on_progress)
             if answer.get("state") == "whole":
-                return Transfer(how="there already")
+                return Transfer(there=size)
             if answer.get("state") == "full":
                 raise no_room(answer)
             target = layout.data_tree(key)
@@ -117,7 +117,8 @@ class Sender:
         size, files = came if isinstance(came, int) and came > 0 else 0, answer.get("files")
         took = asyncio.get_running_loop().time() - began
         if not size:
-            return Transfer(how="there already")
+            there = answer.get("bytes")
+            return Transfer(there=there if isinstance(there, int) and there > 0 else 0)
         return Transfer(size, files if isinstance(files, int) and files > 0 else 0, took, "its own fetch")
 
     async def _upload(

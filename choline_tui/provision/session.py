@@ -622,7 +622,11 @@ def _add(total: Transfer, done: Transfer) -> None:
     total.bytes += done.bytes
     total.files += done.files
     total.seconds += done.seconds
-    total.how = done.how or total.how
+    if total.how in ("", "none"):
+        total.how = done.how
+    elif done.how not in ("", "none", *total.how.split(" and ")):
+        total.how += f" and {done.how}"
+    total.there += done.there
     total.skipped += done.skipped
 
 

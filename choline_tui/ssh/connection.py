@@ -259,9 +259,8 @@ class SshConnection:
         """TERM to a process group on the remote; does not wait for its end and never fails."""
         with contextlib.suppress(TimeoutError, *_LOST):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._raw.run(
-                    f"kill -TERM -- -{group} 2>/dev/null || kill -TERM {group}", encoding=None
-                )
+                # no "--" before the group: the shells of Debian and of busybox do not take it
+                await self._raw.run(f"kill -TERM -{group} 2>/dev/null || kill -TERM {group}", encoding=None)
 
     async def close(self) -> None:
         """Close it, waiting a moment for the other side."""

@@ -22,7 +22,7 @@ from choline_tui.ssh.connection import SshConnection
 from choline_tui.ssh.keys import ensure_key
 from choline_tui.ssh.transfer import upload
 from tests.ssh.server import Sshd
-from tests.support import needs
+from tests.support import eventually, needs
 from tests.support.files_http import Files
 
 LEASE = Lease(600, 600)
@@ -131,7 +131,7 @@ async def test_two_runs_share_what_was_sent_once(
     assert not (machine.data("first") / "c/orpus/absolute").is_symlink()
     assert os.access(machine.data("first") / "c/orpus/tool.sh", os.X_OK)
     second = await session.send("second", [item(made)])
-    assert (second.bytes, second.files, second.how) == (0, 0, "there already")
+    assert (second.bytes, second.files, second.how) == (0, 0, "") and second.there == first.bytes
     assert tree_of(machine.data("second")) == wanted
     # a run's own files beside, and its own deletions, are nobody else's business
     (machine.data("second") / "deep/mine").write_text("mine")
@@ -296,7 +296,7 @@ async def test_what_a_machine_fetches_itself(machine: Machine, session: SshSessi
         assert (done.bytes, done.files, done.how) == (2_000_000, 1, "its own fetch")
         assert (machine.data("fetcher") / "m/model.bin").read_bytes() == files.content["/model.bin"]
         assert {p.what for p in told} >= {"waiting"}
-        assert (await session.send("after", [replace(wanted, into="")])).how == "there already"
+        assert (await session.send("after", [replace(wanted, into="")])).there == 2_000_000
         with pytest.raises(NotFound, match=r"there is no http") as caught:
             await session.send("fetcher", [replace(wanted, url=f"{files.url}/gone")])
         assert caught.value.details["hopeless"] is True
@@ -306,6 +306,39 @@ async def test_what_a_machine_fetches_itself(machine: Machine, session: SshSessi
         files.close()
     left = [p.read_bytes() for p in (machine.home / "choline").rglob("*") if p.is_file()]
     assert not any(b"hf_value" in data for data in left), "no value is ever on the machine's disk"
+
+
+async def test_a_stop_ends_a_fetch_at_once_and_another_goes_on(machine: Machine, session: SshSession) -> None:
+    files = Files()
+    try:
+        files.content["/slow"] = os.urandom(3_000_000)
+        files.stall["/slow"] = 2_000_000
+        wanted = Item("", "data", url=f"{files.url}/slow")
+        told: list[Progress] = []
+        task = asyncio.create_task(session.send("stopped", [wanted], told.append))
+        parts = machine.home / "choline/.system/data"
+        await eventually(lambda: any(p.stat().st_size >= 1 << 20 for p in parts.glob("*/part/*")))
+        fetchers = [pid for pid in machine.sshd.children() if b"\0data\0" in cmdline(pid)]
+        assert fetchers
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await eventually(lambda: not any(cmdline(pid) for pid in fetchers), what="nothing fetches any more")
+        files.stall.clear()
+        files.go_on.set()
+        done = await session.send("stopped", [wanted])
+        assert done.bytes <= 2_000_000 and files.gets("/slow")[1].startswith("bytes=")
+        assert (machine.data("stopped") / "slow").read_bytes() == files.content["/slow"]
+    finally:
+        files.close()
+
+
+def cmdline(pid: int) -> bytes:
+    """'' when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_the_memory_of_hashes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A server of files on loopback that knows ranges, and can be told to misbehave."""
 
+import contextlib
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,9 @@ class Files:
         self.tags = True
         self.head = True
         self.length = True
+        self.stall: dict[str, int] = {}
+        """by path: after how many bytes the server stands still until ``go_on``"""
+        self.go_on = threading.Event()
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -34,6 +38,7 @@ class Files:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
+        self.go_on.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -99,7 +104,12 @@ class Files:
                     if files.cut.get(path):
                         piece = piece[: files.cut[path].pop(0)]
                         self.close_connection = True
-                    self.wfile.write(piece)
+                    if path in files.stall:
+                        self.wfile.write(piece[: files.stall[path]])
+                        files.go_on.wait(60)
+                        piece = piece[files.stall[path] :]
+                    with contextlib.suppress(ConnectionError):
+                        self.wfile.write(piece)
                 if not files.length:
                     self.close_connection = True
                 return None

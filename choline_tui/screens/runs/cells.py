@@ -91,9 +91,7 @@ def gpu_of(view: "RunView") -> str:
 
 def place_of(view: "RunView") -> str:
     rental = view.rental
-    if rental is None:
-        return "here" if view.run.plan.place == "here" else ""
-    return clean(rental.place_name, 60)
+    return clean(rental.place_name, 60) if rental is not None else ""
 
 
 def since(view: "RunView") -> float:
