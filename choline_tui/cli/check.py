@@ -96,6 +96,8 @@ def _print(
         )
         for path, amount, whole in checked.data:
             rows.append(("data", f"{clean(path, 400)}, {'' if whole else 'at least '}{size(amount)}"))
+        for name, where in checked.secrets.items():
+            rows.append(("secret", f"{clean(name, 60)}, {clean(where, 200) or 'missing'}"))
         if card is not None:
             count = f"{'' if card.complete else 'at least '}{card.offers}"
             noun = "offer" if card.offers == 1 else "offers"
@@ -144,5 +146,6 @@ def _document(
         },
         "environment": checked.environment.model_dump(mode="json") if checked.environment else None,
         "data": [{"path": path, "bytes": amount, "complete": whole} for path, amount, whole in checked.data],
+        "secrets": {name: where or None for name, where in checked.secrets.items()},
         "market": market,
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["configure_init"]
 
 INTERRUPTED = 130
-LISTS = ("send", "results", "exclude")
+LISTS = ("send", "results", "exclude", "secrets")
 NUMBERS = ("max_price", "disk")
 OUT = "-"
 """typed for a key that is not to stand in the file"""
@@ -64,6 +64,7 @@ def configure_init(parser: argparse.ArgumentParser) -> None:
     add("--results", action="append", metavar="PATH", help="directory of results; may be given again")
     add("--exclude", action="append", metavar="PATTERN", help="code not sent; may be given again")
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="a variable; never a secret")
+    add("--secret", action="append", dest="secrets", metavar="NAME", help="a secret's name; may be repeated")
     parser.set_defaults(handler=init)
 
 
@@ -244,6 +245,8 @@ def _ask(answers: "list[Answer]", flags: dict[str, Any], seen: "Look", context: 
             if seen.current is None:
                 values[answer.key] = answer.value
             continue
+        if answer.key == "secrets" and not answer.where:
+            continue  # nothing seems to need any
         if answer.where:
             out.note(folded(f"  {clean(answer.where, 300)}", out.err_width, 2), "dim")
         for n, other in enumerate(answer.others, 1):

@@ -103,10 +103,12 @@ def environment(words: Sequence[str], environ: Mapping[str, str] = os.environ) -
 
 def secret_name(text: str) -> str:
     """A name alone. UsageError, which never repeats what is none: it may be the value."""
+    from choline_tui.model.tokens import why_not
+
     if not _NAME.fullmatch(text) or len(text) > 200:
         raise UsageError(
             "that is not a name a secret can have", hint="Only a name stands there, such as WANDB_API_KEY."
         )
-    if text.startswith("CHOLINE_"):
-        raise UsageError(f"{text[:40]} is set by choline itself", hint="Take another name.")
+    if why := why_not(text):
+        raise UsageError(why, hint="Leave it out.")
     return text

@@ -52,7 +52,7 @@ from choline_tui.config.toml import checked, leaves, read_toml
 from choline_tui.kernel.errors import ProjectError
 from choline_tui.kernel.source import is_source, parse
 from choline_tui.model.filters import Filter
-from choline_tui.model.tokens import TOO_OPEN, token_kind
+from choline_tui.model.tokens import TOO_OPEN, token_kind, why_not
 
 __all__ = ["PROJECT_FILE", "Project", "Send", "find_project", "load_project", "read_project"]
 
@@ -124,8 +124,8 @@ def _secrets(value: list[str]) -> list[str]:
         if not _ENV_NAME.fullmatch(name):
             # never the text: it may be the secret itself
             raise ValueError('needs names of variables, such as ["WANDB_API_KEY"]; values stand elsewhere')
-        if name.startswith("CHOLINE_"):
-            raise ValueError(f"{name[:60]} is set by choline itself")
+        if why := why_not(name):
+            raise ValueError(why)
     return list(dict.fromkeys(value))
 
 

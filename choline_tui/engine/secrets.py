@@ -15,9 +15,10 @@ from choline_tui.kernel.errors import CholineError, UsageError
 from choline_tui.kernel.handover import Handover
 from choline_tui.kernel.mask import Masker
 from choline_tui.kernel.session import RemoteSession
+from choline_tui.model.here import is_here
 from choline_tui.model.request import RunRequest
 from choline_tui.model.run import Attempt, AttemptState, Plan, RentalState, Run, RunState
-from choline_tui.model.tokens import TOO_OPEN, token_kind
+from choline_tui.model.tokens import TOO_OPEN, token_kind, why_not
 from choline_tui.secrets import Found, Hidden, find, missing_error
 from choline_tui.secrets.find import ENVIRONMENT
 
@@ -140,9 +141,9 @@ def named(
             hint=TOO_OPEN.format(name="NAME") + ".",
         )
     names = list(dict.fromkeys([*project, *like, *request.secrets]))
-    ours = [name for name in names if name.startswith("CHOLINE_")]
-    if ours:
-        raise UsageError(f"{ours[0]} is set by choline itself", hint="Take another name.")
+    for name in names:
+        if why := why_not(name):
+            raise UsageError(why, hint="Leave it out.")
     both = [name for name in names if name in env]
     if both:
         raise UsageError(
@@ -242,10 +243,11 @@ def _lack(ctx: "Context", run: Run, attempt: Attempt, missing: list[str]) -> Non
     now, why = ctx.clock.time(), _words(run, missing)
     bills = now - ctx.secrets.lacking_since(run.id, now)
     with ctx.ledger.batch() as batch:
-        if bills < GIVE_WITHIN:
-            told = None if attempt.reason == why else f"{why}; the machine bills meanwhile"
+        if is_here(attempt.rental) or bills < GIVE_WITHIN:
+            meanwhile = "" if is_here(attempt.rental) else "; the machine bills meanwhile"
+            told = None if attempt.reason == why else why + meanwhile
             batch.attempt(run.id, attempt.n, told, reason=why, retry_at=now + LOOK_AGAIN)
-            batch.run(run.id, reason=f"{why}; the machine bills meanwhile"[:500])
+            batch.run(run.id, reason=f"{why}{meanwhile}"[:500])
         else:
             reason = "its secrets were not handed over"
             batch.rental(

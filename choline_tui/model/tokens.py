@@ -5,7 +5,7 @@ The forms are those that the services themselves give for scanners of secrets: a
 
 import re
 
-__all__ = ["TOO_OPEN", "is_secret_name", "token_kind"]
+__all__ = ["TOO_OPEN", "is_secret_name", "token_kind", "why_not"]
 
 TOO_OPEN = (
     'Take it out, and name it: secrets = ["{name}"]. Its value stays in the environment, in .env, or in the '
@@ -32,7 +32,7 @@ _ANY = tuple((kind, re.compile(rf"(?<![A-Za-z0-9_-])(?:{form})")) for kind, form
 _HEX = re.compile(r"[0-9a-f]{32,128}")
 _OPAQUE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/=_.~-]{20,}")
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|ACCESS_KEY|PRIVATE_KEY|PAT)$",
+    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|API_?KEY|ACCESS_KEY(?:_ID)?|PRIVATE_KEY|PAT)$",
     re.IGNORECASE,
 )
 
@@ -47,6 +47,15 @@ def token_kind(text: str, name: str = "") -> str:
         value = text.strip()
         if _HEX.fullmatch(value) or (_OPAQUE.fullmatch(value) and not value.startswith(("/", "~", "."))):
             return "a secret"
+    return ""
+
+
+def why_not(name: str) -> str:
+    """Why a variable of this name cannot be a run's secret; '' when it can."""
+    if name.startswith("CHOLINE_"):
+        return f"{name[:60]} is set by choline itself"
+    if name in ("VAST_API_KEY", "VASTAI_API_KEY", "CONTAINER_API_KEY"):
+        return f"{name} is the key to your account, and never goes to a machine"
     return ""
 
 

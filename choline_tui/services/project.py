@@ -8,7 +8,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from choline_tui.config.project import PROJECT_FILE
 from choline_tui.config.schema import shipped_schema
 from choline_tui.config.settings import RunSettings
 from choline_tui.config.write import edit_text, new_text, read_raw, write_project
-from choline_tui.kernel.errors import ProjectError, QueryError
+from choline_tui.kernel.errors import ProjectError, QueryError, UsageError
 from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
 from choline_tui.model.image import cuda_of
 from choline_tui.model.query import parse_query
+from choline_tui.secrets import find
 from choline_tui.survey import Older, Survey, read_older, survey
 from choline_tui.survey.packages import read_packages
 
@@ -53,6 +54,7 @@ QUESTIONS: dict[str, str] = {
     "send": "Data to send beside the code",
     "results": "Directories that are results",
     "exclude": "Code that is not sent (patterns)",
+    "secrets": "Secrets that it needs, by name (values stay where they are)",
 }
 """asked in this order"""
 
@@ -76,6 +78,8 @@ class Look:
     text: str | None
     current: dict[str, Any] | None
     settings: RunSettings
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """where the values are of the secrets that the code seems to need; '' for one that is missing"""
 
 
 def look(
@@ -97,7 +101,15 @@ def look(
     found = survey(str(directory), environ, history=history, exclude=patterns, clock=clock)
     settings = load(Paths(environ=environ), environ).settings.run
     text, current = raw if raw else (None, None)
-    return Look(found, read_older(str(directory)), text, current, settings)
+    needed = _places([each.value for each in found.needs], directory, environ)
+    return Look(found, read_older(str(directory)), text, current, settings, needed)
+
+
+def _places(names: list[str], directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return find(names, directory, environ).places if names else {}
+    except UsageError:  # a file that cannot be read: the check says so, for those that are named
+        return dict.fromkeys(names, "")
 
 
 def propose(seen: Look) -> list[Answer]:
@@ -170,12 +182,22 @@ def _found(seen: Look) -> list[Answer]:
     if found.secret_files:
         where = "secrets that would go with the code"
         answers.append(Answer("exclude", ["/" + as_pattern(f.value) for f in found.secret_files], where))
-    return answers
+    return answers + _secrets(seen)
 
 
 def as_pattern(path: str) -> str:
     """A pattern of ignore rules that means this path and nothing else."""
     return re.sub(r"([*?\[\\])", r"\\\1", path)
+
+
+def _secrets(seen: Look) -> list[Answer]:
+    """Those that have a value here: one without would keep every run from starting."""
+    needs = {each.value: each.where for each in seen.survey.needs}
+    here = [name for name in needs if seen.secrets.get(name)]
+    there = [name for name in needs if not seen.secrets.get(name)]
+    words = [f"{needs[name]} needs {name} (found in {seen.secrets[name]})" for name in here]
+    words += [f"{needs[name]} seems to need {name}, which has no value here" for name in there]
+    return [Answer("secrets", here or None, "; ".join(words), tuple(there))] if needs else []
 
 
 def _command(found: Survey) -> Answer:

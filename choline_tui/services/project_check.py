@@ -20,6 +20,7 @@ from choline_tui.model.environment import Environment
 from choline_tui.model.fit_environment import fit_environment, unpacked_bytes
 from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
 from choline_tui.model.query import parse_query
+from choline_tui.secrets import find, missing_error
 from choline_tui.services.fit import missing_script
 from choline_tui.survey import Survey, size_of, survey
 from choline_tui.survey.packages import read_packages
@@ -54,6 +55,8 @@ class Checked:
     code_bytes: int = 0
     data: list[tuple[str, int, bool]] = field(default_factory=list)
     """(path, bytes, whether all of it could be counted) of what ``send`` names"""
+    secrets: dict[str, str] = field(default_factory=dict)
+    """where the value of each secret is; '' for one that is missing"""
 
     @property
     def good(self) -> bool:
@@ -98,6 +101,8 @@ def check_file(
     checked.code_files, checked.code_bytes = found.sent_files, found.sent_bytes
     _environment(checked, project, home, text)
     _script(checked, project, text)
+    _secrets(checked, project, environ, text)
+    _unnamed(checked, project, found)
     _warnings(checked, found, home.disk, text)
     return checked
 
@@ -200,6 +205,31 @@ def _sent(checked: Checked, path: str, directory: Path, text: str, clock: Callab
         checked.problems.append(Problem(message, "send", line, column))
     else:
         checked.data.append((full, size, whole))
+
+
+def _secrets(checked: Checked, project: Project, environ: Mapping[str, str], text: str) -> None:
+    """Where each value is; none is told. A run would be refused without one."""
+    if not project.secrets:
+        return
+    place = locate(text, "secrets")
+    line, column = (place.line, place.column) if place else (0, 0)
+    try:
+        found = find(project.secrets, project.directory, environ)
+    except UsageError as error:
+        checked.problems.append(Problem(error.message, "secrets", line, column, error.hint))
+        return
+    checked.secrets = found.places
+    if found.missing:
+        missing = missing_error(found)
+        checked.problems.append(Problem(missing.message, "secrets", line, column, missing.hint))
+
+
+def _unnamed(checked: Checked, project: Project, found: Survey) -> None:
+    for each in found.needs:
+        if each.value not in project.secrets and each.value not in project.env:
+            message = f"{each.where} seems to need {each.value}, which the run will not have"
+            hint = f'If it does: secrets = ["{each.value}"]'
+            checked.problems.append(Problem(message, "secrets", hint=hint, fatal=False))
 
 
 def _environment(checked: Checked, project: Project, home: RunSettings, text: str) -> None:

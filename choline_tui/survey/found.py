@@ -52,6 +52,8 @@ class Survey:
     trackers: list[Finding] = field(default_factory=list)
     secrets: list[Finding] = field(default_factory=list)
     """names of variables and machines; a value is never read into a finding"""
+    needs: list[Finding] = field(default_factory=list)
+    """names of secret variables that the code seems to need, each where it first does"""
     secret_files: list[Finding] = field(default_factory=list)
     """files with secrets that would go with the code"""
     ignore_files: list[tuple[str, int]] = field(default_factory=list)

@@ -15,6 +15,7 @@ from choline_tui.survey.environment import (
     read_pyproject,
 )
 from choline_tui.survey.found import Finding, Survey, tellable
+from choline_tui.survey.needs import find_needs
 from choline_tui.survey.places import find_directories, find_large, find_secrets, find_trackers
 from choline_tui.survey.programs import Ask, asker
 from choline_tui.survey.sent import find_ignore_files, sent_files
@@ -59,6 +60,7 @@ def survey(
     found.large = find_large(sent)
     found.trackers = find_trackers(tree)
     find_secrets(tree, sent, environ, found)
+    found.needs = find_needs(tree)
     found.ignore_files = find_ignore_files(tree)
     found.sent_files, found.sent_bytes = len(sent), sum(sent.values())
     found.notes = _notes(tree)

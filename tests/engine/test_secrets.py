@@ -177,8 +177,9 @@ def test_names_of_a_plan() -> None:
     assert list(named(asked, {"SEED": "1"}, ["A", "B"], ["D", "B"])) == ["A", "B", "D", "C"]
     with pytest.raises(UsageError, match="a variable and a secret"):
         named(asked, {"A": "1"}, [])
-    with pytest.raises(UsageError, match="set by choline"):
-        named(request(secrets=["CHOLINE_RUN"]), {}, [])
+    for name, why in (("CHOLINE_RUN", "set by choline"), ("VAST_API_KEY", "never goes to a machine")):
+        with pytest.raises(UsageError, match=why):
+            named(request(secrets=[name]), {}, [])
     for wrong in (request(env={"X": TOKEN}), request(command=f"HF_TOKEN={TOKEN} python train.py")):
         with pytest.raises(UsageError) as caught:
             named(wrong, wrong.env, [])

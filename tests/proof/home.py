@@ -126,6 +126,7 @@ class Home(World):
         self.backend, self.sim = beside.backend, beside.sim
         self.market = Market(self.sim)
         self.timing = beside.timing
+        self.secrets = {}
         self.rng = random.Random(0)
         self.crash_at = None
         self.points = []

@@ -68,7 +68,8 @@ class Steps:
     def _begin(self, home: Home, run_id: str, plan: dict[str, Any], like: str | None = None) -> None:
         """As ``Api.start`` does, without looking at a directory."""
         assert home.engine is not None
-        plan = dict(plan)
+        home.secrets["TOKEN"] = "known to this home's files"
+        plan = {"secrets": {"TOKEN": ".env"} if len(self._runs(home)) % 3 == 1 else {}} | plan
         home.models[run_id] = self.homes[0].models.setdefault(run_id, job_model(plan.pop("job")))
         now = home.clock.time()
         made = Plan(
