@@ -84,6 +84,10 @@ def configure_again(parser: argparse.ArgumentParser) -> None:
 
 def _what(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to rent")
+    group.add_argument(
+        "--place", choices=("vast", "here"), default="",
+        help="here: on this computer, for nothing: the rehearsal before paying",
+    )  # fmt: skip
     group.add_argument("--gpu", default="", metavar="2x4090", help="number and kind of GPUs")
     group.add_argument("--query", default="", metavar="QUERY", help="conditions, as in 'choline offers'")
     group.add_argument(
@@ -176,6 +180,7 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "same_code": args.same_code and not args.commit,
         "commit": args.commit,
         "on": args.on,
+        "place": args.place,
         "like_what": args.like_what if args.like else "plan",
         "gpu": args.gpu,
         "query": args.query,
@@ -249,7 +254,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from choline_tui.cli.plan import print_card
 
     print_card(card, out, err=True)
-    if card.rental is not None:
+    if card.plan.place == "here":
+        question, why = "Run it on this computer?", "running a command here"
+    elif card.rental is not None:
         question, why = f"Run on it at {dollars(card.price)}/h?", "running on a machine that bills"
     else:
         question, why = f"Rent at up to {dollars(card.plan.cap)}/h and run?", "renting a machine"
@@ -257,7 +264,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         out.note("Nothing was rented." if card.rental is None else "Nothing was started.")
         return INTERRUPTED
     # what was shown is what is paid: the cap of the card goes along, however the market has moved
-    asked = asked.model_copy(update={"max_price": card.plan.cap, "premium": None})
+    if card.plan.place != "here":
+        asked = asked.model_copy(update={"max_price": card.plan.cap, "premium": None})
     if args.detach:
         started = context.use(lambda choline: choline.start(asked), doing=STARTING)
         if args.json:

@@ -36,21 +36,25 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
         )
         rows.append(("offer", where))
         rows.append(("price", f"{dollars(card.price)}/h with {disk}, {plan.type}"))
-    if card.rental is not None:
+    here = plan.place == "here"
+    if here:
+        rows.append(("on", "this computer, in a directory and with variables of its own; it costs nothing"))
+    elif card.rental is not None:
         rows += _kept_rows(card, disk)
     elif plan.type == "interruptible":
         rows.append(("bid", f"{dollars(card.bid)}/h; somebody who bids more ends it"))
     fit = f"{'' if card.complete else 'at least '}{card.offers} offer{'' if card.offers == 1 else 's'}"
-    if card.rental is None:
+    if card.rental is None and not here:
         rows.append(
             ("cap", f"{dollars(plan.cap)}/h with {disk}; nothing dearer is rented ({fit} under it now)")
         )
     life = format_duration(plan.max_life_s)
     most = dollars(plan.cap * plan.max_life_s / 3600, 2)
-    rows.append(
-        ("at most", f"{most}: the cap for a rental's longest life, {life} (--max-life); traffic extra")
-    )
-    rows.append(("image", clean(plan.image)))
+    if not here:
+        rows.append(
+            ("at most", f"{most}: the cap for a rental's longest life, {life} (--max-life); traffic extra")
+        )
+        rows.append(("image", clean(plan.image)))
     rows.append(("command", clean(plan.command, 400)))
     if plan.environment is not None:
         rows.append(("packages", clean(plan.environment.in_words(), 600)))
@@ -78,9 +82,9 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
     if plan.keep_s:
         rows.append(("keeps", f"the machine for {span(plan.keep_s)} after the run: it bills"))
     day = f" (the disk alone: {dollars(card.disk_per_day, 2)} a day)" if card.disk_per_day is not None else ""
-    if card.when_unreachable:
+    if card.when_unreachable and not here:
         rows.append(("if offline", f"{clean(card.when_unreachable, 600)}{day}"))
-    if card.credit is not None:
+    if card.credit is not None and not here:
         rows.append(("credit", dollars(card.credit, 2)))
     rows += [("!", clean(warning, 400)) for warning in card.warnings]
     return rows

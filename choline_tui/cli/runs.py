@@ -145,7 +145,7 @@ _STATUS = (
 
 def _status_row(view: "RunView", now: float) -> list[str]:
     run, rental = view.run, view.rental
-    where = ""
+    where = "here" if run.plan.place == "here" else ""
     if rental is not None:
         where = f"{rental.num_gpus}x {clean(rental.gpu_name, 24)} {clean(rental.place_name, 24)}".strip()
     rate = view.per_hour()

@@ -73,6 +73,11 @@ class Paths:
         return self.ssh_dir / "config"
 
     @property
+    def here_dir(self) -> Path:
+        """Home directory of the runs of ``--place here``."""
+        return self.data_dir / "here"
+
+    @property
     def runs_dir(self) -> Path:
         return self.data_dir / "runs"
 

@@ -35,6 +35,7 @@ from choline_tui.kernel.layout import run_dir
 from choline_tui.kernel.source import is_source
 from choline_tui.model.choose import plan_price
 from choline_tui.model.code import CodeState
+from choline_tui.model.here import HERE, is_here, machine_here
 from choline_tui.model.label import read_label
 from choline_tui.model.moving import moving
 from choline_tui.model.offer import Offer, OfferPage
@@ -72,6 +73,8 @@ class _Chosen:
     def facts(self) -> tuple[dict[str, Any], list[str]]:
         """What the card says of it, and what it warns of."""
         plan, rental = self.plan, self.rental
+        if plan.place == HERE:
+            return {"price": 0.0}, []
         if rental is not None:
             return {
                 "rental": rental.model_dump(mode="json", exclude={"seen"}),
@@ -284,6 +287,8 @@ class Api:
         return like, rentals[-1] if rentals else None
 
     async def _choose(self, request: RunRequest) -> "_Chosen":
+        if request.on and request.place == HERE:
+            raise UsageError("--on is another machine than this computer", hint="Leave one of them out.")
         if request.on:
             rental = find_kept(self.ctx.store, request.on)
             owner = check_free(self.ctx.store, rental, self.ctx.clock.time())
@@ -294,6 +299,8 @@ class Api:
         made, _settings = await asyncio.to_thread(
             draft, request, self.paths, self.environ, *self._repeated(request)
         )
+        if made.plan.place == HERE:
+            return _Chosen(made, made.plan)
         await self.place.ready()
         page = None
         if request.offer is not None:
@@ -382,6 +389,8 @@ class Api:
                 self.engine.poke(chosen.rental.run)
             else:
                 cap = f"asked for, with a cap of ${run.plan.cap:.4f}/h ({run.plan.disk_gb:g} GB disk)"
+                if run.plan.place == HERE:
+                    cap = "asked for, on this computer, for nothing"
                 with self.ctx.ledger.batch() as batch:
                     batch.add_run(run, cap)
         self.engine.poke(run_id)
@@ -475,6 +484,8 @@ class Api:
         return {**answer, "files": moved.files, "bytes": moved.bytes}
 
     def _reachable(self, run: Run) -> Rental | None:
+        if run.plan.place == HERE:
+            return machine_here(run) if run.live else None
         for rental in reversed(self.ctx.store.rentals(run=run.id, live=True)):
             if rental.state in (RentalState.UP, RentalState.HELD) and rental.stopped_since is None:
                 return rental
@@ -498,6 +509,12 @@ class Api:
     async def ssh(self, run: str) -> dict[str, Any]:
         found = self.ctx.store.find_run(run)
         rental = self._reachable(found)
+        if rental is not None and is_here(rental.id) and self.ctx.here is not None:
+            home = str(self.ctx.here.home)
+            return {
+                "config": "", "target": "", "host": "", "port": 0, "user": "",
+                "directory": run_dir(found.id), "home": home, "here": True,
+            }  # fmt: skip
         if rental is None or rental.seen is None or not rental.seen.address:
             raise RemoteError(f"run {found.id} has no machine that answers ({found.state}: {found.reason})")
         config, target = self._ssh_config(rental)

@@ -13,8 +13,10 @@ from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import CholineError
 from choline_tui.kernel.protocol import Probe
 from choline_tui.kernel.session import Item, RemoteSession
+from choline_tui.model.here import is_here, machine_here, run_of
 from choline_tui.model.run import Rental, Run
 from choline_tui.places.base import MarketPlace
+from choline_tui.places.here import HerePlace
 from choline_tui.store import Store
 
 __all__ = ["Context", "RunFiles", "Sessions", "Timing"]
@@ -56,8 +58,9 @@ class RunFiles:
 class Sessions:
     """One open session a rental, shared by all actions on it; dropped when it fails."""
 
-    def __init__(self, place: MarketPlace) -> None:
+    def __init__(self, place: MarketPlace, here: HerePlace | None = None) -> None:
         self._place = place
+        self._here = here
         self._open: dict[str, RemoteSession] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -65,7 +68,11 @@ class Sessions:
         async with self._locks.setdefault(rental.id, asyncio.Lock()):
             session = self._open.get(rental.id)
             if session is None:
-                session = await self._place.connect(rental)
+                if is_here(rental.id):
+                    assert self._here is not None
+                    session = await self._here.connect()
+                else:
+                    session = await self._place.connect(rental)
                 self._open[rental.id] = session
             return session
 
@@ -115,3 +122,8 @@ class Context:
     """search-and-rent is serialised"""
     crash_point: Callable[[str], None] = field(default=lambda name: None)
     """called by name where the engine touches the world or the disk; tests make it die there"""
+    here: HerePlace | None = None
+
+    def machine(self, rental: str) -> Rental:
+        """What an attempt runs on: a rental, or this computer."""
+        return machine_here(self.store.run(run_of(rental))) if is_here(rental) else self.store.rental(rental)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from choline_tui.engine import contract, machine
 from choline_tui.engine.acquire import acquire
 from choline_tui.engine.context import Context
+from choline_tui.engine.here import begin
 from choline_tui.engine.secrets import at_hand
 from choline_tui.kernel.errors import CholineError
 from choline_tui.model.decide import Action, Do, decide
+from choline_tui.model.here import HERE
 from choline_tui.model.run import Attempt, AttemptState, Outcome, Rental, RentalState, Run, RunState
 
 __all__ = ["Engine"]
@@ -157,6 +159,8 @@ class Engine:
                     self._intent_left(rental, "what came of the rent call could not be written")
                     return False
         if not run.live and not any(r.live for r in rentals) and not lanes:
+            if run.plan.place == HERE and self.ctx.here is not None:
+                await self.ctx.here.tidy(run_id)
             return True
         actions = decide(run, attempts, rentals, self.ctx.clock.time())
         instant = [a for a in actions if a.instant]
@@ -268,7 +272,8 @@ class Engine:
         match action.do:
             case Do.ACQUIRE:
                 if await at_hand(ctx, run_id):
-                    await acquire(ctx, run_id)
+                    here = ctx.store.run(run_id).plan.place == HERE
+                await (begin if here else acquire)(ctx, run_id)
             case Do.CONNECT:
                 await machine.connect(ctx, rental, attempt)
             case Do.PREPARE:

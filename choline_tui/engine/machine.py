@@ -31,6 +31,7 @@ from choline_tui.kernel.handover import Handover
 from choline_tui.kernel.protocol import ENDED, JOB_STATES, Also, JobSpec, JobStatus, Lease, Probe
 from choline_tui.kernel.session import Item, RemoteSession
 from choline_tui.model.choose import gpu_matches
+from choline_tui.model.here import is_here
 from choline_tui.model.run import Attempt, AttemptState, Plan, Rental, RentalState, Run, RunState
 from choline_tui.provision.environment import entering, setup_script
 
@@ -81,7 +82,7 @@ async def _guarded(ctx: Context, attempt: Attempt, rental: Rental) -> AsyncItera
         yield
     except (MachineRefused, HostKeyChanged, ProtocolMismatch) as error:
         await ctx.sessions.drop(rental.id)
-        if not attempt.begun:
+        if not attempt.begun and not is_here(rental.id):
             if rental.machine_id is not None:
                 ctx.store.refuse_machine(rental.machine_id, error.message, ctx.clock.time())
             with ctx.ledger.batch() as batch:
@@ -151,7 +152,7 @@ def _stranger(ctx: Context, rental_id: str, run_id: str) -> None:
     )
     state = RunState.INTERRUPTED if run.state is RunState.RUNNING else run.state
     with ctx.ledger.batch() as batch:
-        if not ctx.store.rental(rental_id).stranger:
+        if not ctx.machine(rental_id).stranger:
             batch.rental(rental_id, stranger=True)
         if run.live and (run.reason, run.state) != (words, state):
             batch.run(run_id, words, state=state, reason=words, phase="")
@@ -160,7 +161,7 @@ def _stranger(ctx: Context, rental_id: str, run_id: str) -> None:
 async def _session(ctx: Context, rental: Rental) -> RemoteSession:
     """The machine itself: whoever answers has shown the pinned host key."""
     session = await ctx.sessions.get(rental)
-    if ctx.store.rental(rental.id).stranger:
+    if ctx.machine(rental.id).stranger:
         run = ctx.store.run(rental.run)
         with ctx.ledger.batch() as batch:
             batch.rental(rental.id, "the machine with the pinned host key answers again", stranger=False)
@@ -184,12 +185,12 @@ def _fine(ctx: Context, run_id: str, n: int) -> None:
         run = ctx.store.run(run_id)
         if run.reason and run.state is RunState.RUNNING:
             ctx.ledger.run(run_id, reason="")
-    if ctx.store.rental(attempt.rental).starts:
+    if ctx.machine(attempt.rental).starts:
         ctx.ledger.rental(attempt.rental, starts=0)
 
 
 async def connect(ctx: Context, rental_id: str, n: int) -> None:
-    rental = ctx.store.rental(rental_id)
+    rental = ctx.machine(rental_id)
     attempt = ctx.store.attempt(rental.run, n)
     async with _guarded(ctx, attempt, rental):
         try:
@@ -223,7 +224,7 @@ async def connect(ctx: Context, rental_id: str, n: int) -> None:
 
 async def prepare(ctx: Context, rental_id: str, n: int) -> None:
     """Check, install, send, submit: all of it can be done again from the start."""
-    rental = ctx.store.rental(rental_id)
+    rental = ctx.machine(rental_id)
     run = ctx.store.run(rental.run)
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
@@ -238,6 +239,8 @@ async def prepare(ctx: Context, rental_id: str, n: int) -> None:
             if not attempt.begun:
                 await _send(ctx, session, run, n, given, looking)
             probe = await looking
+        if is_here(rental.id):
+            rental = rental.but(num_gpus=len(probe.gpus))
         await hand_over(ctx, session, run, attempt, given)
         # from here on its command may run, whatever becomes of us or of the connection
         ctx.crash_point("before submit")
@@ -284,6 +287,8 @@ async def _looked_at(
     async def look() -> Probe:
         known = ctx.probes.pop(rental.id, None)
         probe = known if known is not None else await session.probe()
+        if is_here(rental.id):
+            return probe
         if not attempt.begun:
             check_machine(probe, rental, run.plan)
         if not probe.guard:
@@ -388,7 +393,7 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
 
 async def follow(ctx: Context, rental_id: str, n: int) -> None:
     """Be with a running job: its log, its state, its lease, its results, until it has ended."""
-    rental = ctx.store.rental(rental_id)
+    rental = ctx.machine(rental_id)
     run = ctx.store.run(rental.run)
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
@@ -414,7 +419,7 @@ async def follow(ctx: Context, rental_id: str, n: int) -> None:
 async def _keep_lease(ctx: Context, session: RemoteSession, run: Run, rental_id: str) -> None:
     while True:
         await ctx.clock.sleep(min(RENEW_EVERY, run.plan.lease_s / 4))
-        await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))
+        await session.renew(_lease(run, ctx.machine(rental_id), ctx.clock.time()))
 
 
 async def _read_stream(ctx: Context, session: RemoteSession, run_id: str, n: int, fresh: Fresh) -> None:
@@ -499,7 +504,7 @@ def _job_status(ctx: Context, run_id: str, n: int, status: JobStatus) -> None:
 
 
 async def stop_job(ctx: Context, rental_id: str, n: int, why: str) -> None:
-    rental = ctx.store.rental(rental_id)
+    rental = ctx.machine(rental_id)
     run = ctx.store.run(rental.run)
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
@@ -510,14 +515,14 @@ async def stop_job(ctx: Context, rental_id: str, n: int, why: str) -> None:
 
 async def collect(ctx: Context, rental_id: str, n: int) -> None:
     """The final results, compared with the machine's own list by size and hash."""
-    rental = ctx.store.rental(rental_id)
+    rental = ctx.machine(rental_id)
     run = ctx.store.run(rental.run)
     attempt = ctx.store.attempt(run.id, n)
     async with _guarded(ctx, attempt, rental):
         session = await _session(ctx, rental)
         failing = attempt.failing_since
         if failing is None or 0 <= ctx.clock.time() - failing < run.plan.grace_s:
-            await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))
+            await session.renew(_lease(run, ctx.machine(rental_id), ctx.clock.time()))
             keeper = asyncio.create_task(_keep_lease(ctx, session, run, rental_id))
             try:
                 await _fetch_final(ctx, session, run, n)
@@ -530,7 +535,7 @@ async def collect(ctx: Context, rental_id: str, n: int) -> None:
             await _fetch_final(ctx, session, run, n)
         # from here on, nothing of value is on the machine: if home dies now it destroys itself
         keep = run.plan.keep_s > 0 and ctx.store.run(run.id).want != "stop"
-        safe = _lease(run, ctx.store.rental(rental_id), ctx.clock.time(), safe=True, hold=keep)
+        safe = _lease(run, ctx.machine(rental_id), ctx.clock.time(), safe=True, hold=keep)
         if keep:
             safe.seconds = run.plan.keep_s + run.plan.grace_s
         try:

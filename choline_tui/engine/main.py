@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
@@ -33,11 +33,13 @@ from choline_tui.kernel.errors import CholineError, ConfigError, RemoteError
 from choline_tui.kernel.session import Address, Item, Progress, RemoteSession
 from choline_tui.model.run import Rental, Run
 from choline_tui.places.base import Listing
+from choline_tui.places.here import HerePlace
 from choline_tui.places.vast import VastPlace
 from choline_tui.provision.session import SshSession
 from choline_tui.secrets import find_key
 from choline_tui.ssh.connect import SshPool
 from choline_tui.ssh.keys import ensure_key
+from choline_tui.ssh.local import LocalPool
 from choline_tui.ssh.names import write_names
 from choline_tui.ssh.openssh import OpenSsh, check_address
 from choline_tui.store import Store
@@ -122,6 +124,10 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
     async def connect(rental: Rental, addresses: list[Address]) -> RemoteSession:
         return SshSession(pool, addresses, name=rental.id, host_key=rental.host_key or None)
 
+    async def session_here() -> RemoteSession:
+        local: Any = LocalPool(paths.here_dir, environ)
+        return SshSession(local, (), name="here")
+
     def machine_of(rental: Rental) -> OpenSsh:
         if rental.seen is None or not rental.seen.address:
             raise RemoteError("the machine has no address yet")
@@ -155,6 +161,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
         place = VastPlace(
             client, connect=connect, public_key=key.public, guard_url=settings.vast.url, clock=clock
         )
+        here = HerePlace(paths.here_dir, session_here)
         hub = Hub()
         book = OfferBook(place, store, clock, ration=settings.search.daily, reserve=settings.search.reserve)
 
@@ -180,7 +187,8 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
             clock=clock,
             hub=hub,
             files=RunFiles(paths.runs_dir),
-            sessions=Sessions(place),
+            sessions=Sessions(place, here),
+            here=here,
             home=home,
             items=items,
             timing=Timing(
@@ -213,6 +221,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, ended.set)
+        await here.sweep(store.busy_runs())
         await engine.start()
         await server.start()
         log.info("engine of home %s works on %s (pid %d)", home, settings.vast.url, os.getpid())

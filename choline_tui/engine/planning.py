@@ -19,6 +19,7 @@ from choline_tui.model.conditions import Condition, Order, Query
 from choline_tui.model.duration import format_duration
 from choline_tui.model.environment import Environment
 from choline_tui.model.fit_environment import driver_bounds
+from choline_tui.model.here import HERE, plan_here
 from choline_tui.model.image import cuda_of, image_for
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
@@ -158,6 +159,8 @@ def draft(
     )
     premium = request.premium if request.premium is not None else run.premium
     capped = max_price is not None and request.premium is None
+    if request.place == HERE:
+        plan = plan_here(plan)
     return Draft(plan, query, project, directory, premium, capped), settings
 
 
@@ -188,6 +191,8 @@ def _query(request: RunRequest, project: Project | None, disk: float, kind: Rent
     if request.machine_id is not None:
         query = _also(query, f"machine_id={request.machine_id}")
     if not text and not gpu and request.offer is None and request.machine_id is None:
+        if request.place == HERE:
+            return replace(query, disk_gb=disk, type=kind)
         raise UsageError(
             "which GPU? Nothing says what to rent",
             hint="Give --gpu 1x4090, --query '...', --offer ID, or gpu = \"...\" in choline.toml.",
@@ -305,11 +310,35 @@ def _draft_like(
         plan = plan.but(environment=_environment_anew(request, plan, project, directory, query))
         query = fitting_driver(query, plan.environment, named=request.offer is not None)
     plan = plan.but(query=query.text())
+    if (request.place or old.place) == HERE:
+        return Draft(plan_here(plan), query, project, directory, 0.0, True), settings
+    if old.place == HERE:
+        return _no_longer_here(request, plan, query, project, directory, settings), settings
     if request.premium is None:
         return Draft(plan, query, project, directory, 0.0, True), settings
     # a premium asked for now is over what the market asks now, not over the price of then
     plan = plan.but(cap=request.max_price or ANY_PRICE)
     return Draft(plan, query, project, directory, request.premium, False), settings
+
+
+def _no_longer_here(
+    request: RunRequest,
+    plan: Plan,
+    query: Query,
+    project: Project | None,
+    directory: Path,
+    settings: Settings,
+) -> Draft:
+    """What was rehearsed on this computer, for a rented machine: there was no cap to repeat."""
+    if not query.conditions and not plan.offer_id and not plan.machine_id:
+        raise UsageError(
+            "which GPU? The run of this computer does not say what to rent", hint="Give --gpu 1x4090, say."
+        )
+    run = settings.run
+    most = request.max_price or run.max_price
+    plan = plan.but(place="vast", cap=most or ANY_PRICE, lease_s=run.lease)
+    premium = request.premium if request.premium is not None else run.premium
+    return Draft(plan, query, project, directory, premium, most is not None and request.premium is None)
 
 
 def _environment_anew(

@@ -7,9 +7,10 @@ gets the same answer.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from choline_tui.model.here import HERE, machine_here
 from choline_tui.model.run import Attempt, AttemptState, Outcome, Plan, Rental, RentalState, Run, RunState
 
 __all__ = ["Action", "Do", "decide", "life_over"]
@@ -100,6 +101,8 @@ def life_over(rental: Rental, max_life_s: float, now: float) -> bool:
 
 def decide(run: Run, attempts: Sequence[Attempt], rentals: Sequence[Rental], now: float) -> list[Action]:
     """The next action of every lane of this run. At most one a lane; none for a lane at rest."""
+    if run.plan.place == HERE:
+        return _here(run, attempts, now)
     actions: list[Action] = []
     held_by_rental: set[str] = set()
     attempt = next((a for a in reversed(attempts) if a.live), None)
@@ -116,6 +119,37 @@ def decide(run: Run, attempts: Sequence[Attempt], rentals: Sequence[Rental], now
         if action is not None and action.rental not in held_by_rental:
             actions.append(action)
     return actions
+
+
+# --------------------------------------------------------------------------- a place without rentals
+
+
+def _here(run: Run, attempts: Sequence[Attempt], now: float) -> list[Action]:
+    """On this computer: the run's own lane alone. The machine is always up, and costs nothing; what a
+    release would end elsewhere ends the run itself."""
+    if not run.live:
+        return []
+    lane = f"run:{run.id}"
+    attempt = next((a for a in reversed(attempts) if a.live), None)
+    if attempt is None:
+        return [_without_attempt(run, attempts, (), lane, now)]
+    machine = machine_here(run)
+    if not attempt.begun:
+        stopping = run.want == "stop"
+        hopeless = run.hopeless or (attempt.reason if attempt.failures >= MAX_FAILURES else "")
+        if stopping or hopeless:
+            began = any(a.submitted for a in attempts)
+            outcome = (Outcome.STOPPED if began else Outcome.CANCELLED) if stopping else Outcome.ERROR
+            why = run.stop_reason or "stopped" if stopping else hopeless
+            return [Action(Do.FINISH, lane, attempt=attempt.n, why=why, outcome=outcome)]
+    done = attempt.collected is not None or run.drop_results
+    if attempt.state is AttemptState.COLLECTING and done:
+        action = _collected(run, attempts, attempt, machine, lane, now)
+    else:
+        action = _on_machine(run, attempt, machine, lane, now)
+    if action.do in (Do.FINISH, Do.CLOSE_ATTEMPT):
+        action = replace(action, rental=None)  # there is none to be kept or released
+    return [action]
 
 
 # ---------------------------------------------------------------------------------------------- run

@@ -32,6 +32,7 @@ class RunRequest(BaseModel):
     for what the present project says"""
     commit: str = Field(default="", max_length=250)
     """send the code of this commit (a name git has for one), not the working tree's"""
+    place: Literal["", "vast", "here"] = ""
     on: str = Field(default="", max_length=300)
     """run on this rental, which was kept: its id, contract, label, or a run that had it"""
     gpu: str = ""

@@ -150,6 +150,8 @@ class SshAccess:
     """the run's directory on it, relative to the user's home"""
     home: str = ""
     """the user's home directory, '' for a machine that was not asked"""
+    here: bool = False
+    """it is this computer, in a home directory of its own: nothing goes over SSH"""
 
     @property
     def absolute(self) -> str:
@@ -158,6 +160,8 @@ class SshAccess:
         return f"{self.home or usual}/{self.directory}"
 
     def command(self, *words: str, tty: bool = False) -> list[str]:
+        if self.here:
+            return ["env", f"HOME={self.home}", "sh", "-c", "cd && " + " ".join(words)]
         return ["ssh", "-F", self.config, *(["-t"] if tty else []), self.target, *words]
 
     def shell(self) -> list[str]:

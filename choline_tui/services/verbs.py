@@ -192,6 +192,8 @@ class Verbs:
                 f"(codium, cursor); 'choline ssh {run}' opens a shell.",
             )
         found = self.show(run).run
+        if found.plan.place == "here":
+            return [program, f"{(await self.ssh(run)).absolute}/src"]
         if not self.ssh_include(user_config).installed:
             raise UsageError(
                 "the editor reads your own SSH configuration, and that knows no machine of ours",
@@ -222,6 +224,8 @@ class Verbs:
         if not pairs:
             raise UsageError("which port?", hint="For example 6006, or 8080:80.")
         access = await self.ssh(run)
+        if access.here:
+            raise UsageError("the run is on this computer: its ports are here already", hint="")
         tunnels = [word for here, there in pairs for word in ("-L", f"127.0.0.1:{here}:localhost:{there}")]
         options = ["-N", "-o", "ClearAllForwardings=no", "-o", "ExitOnForwardFailure=yes"]
         return ["ssh", "-F", access.config, *options, *tunnels, access.target]

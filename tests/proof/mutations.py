@@ -207,7 +207,7 @@ MUTATIONS = [
         (
             Edit(
                 machine._keep_lease,
-                "await session.renew(_lease(run, ctx.store.rental(rental_id), ctx.clock.time()))",
+                "await session.renew(_lease(run, ctx.machine(rental_id), ctx.clock.time()))",
                 "pass",
             ),
         ),

@@ -91,7 +91,9 @@ def gpu_of(view: "RunView") -> str:
 
 def place_of(view: "RunView") -> str:
     rental = view.rental
-    return clean(rental.place_name, 60) if rental is not None else ""
+    if rental is None:
+        return "here" if view.run.plan.place == "here" else ""
+    return clean(rental.place_name, 60)
 
 
 def since(view: "RunView") -> float:
