@@ -90,6 +90,7 @@ class Supervisor:
             if now >= next_look:
                 next_look = now + LOOK_S
                 if not self._still_ours(held):
+                    self._vault.clear()
                     return 0
                 before = self._live
                 self._look(now)

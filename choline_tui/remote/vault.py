@@ -10,6 +10,7 @@
 
 import json
 import os
+import shutil
 import stat
 import time
 from typing import Dict, List, Mapping, Optional
@@ -102,18 +103,27 @@ class Vault:
             if age > UNUSED_S:
                 self.remove(job)
 
+    def clear(self) -> None:
+        """Everything in memory: the jobs' folder is gone, so nobody else will."""
+        for place in self._places():
+            directory = os.path.join(place, memory_name(os.getuid(), self._paths.home))
+            if self._ours(directory):
+                shutil.rmtree(directory, ignore_errors=True)
+
     def _point(self, job: str, path: str) -> None:
         write_atomic(self._paths.job(job, "secrets"), os.fsencode(path), sync=False)
 
     def _path(self, job: str) -> str:
         return os.fsdecode(read_bytes(self._paths.job(job, "secrets"), 4096) or b"")
 
+    def _places(self) -> List[str]:
+        places = (self._shared, self._environ.get("XDG_RUNTIME_DIR", ""))
+        return [place for place in places if place.startswith("/") and self._in_memory(place)]
+
     def _directories(self) -> List[str]:
         """Directories of our own in memory-backed storage, made if need be."""
         found = []
-        for place in (self._shared, self._environ.get("XDG_RUNTIME_DIR", "")):
-            if not place.startswith("/") or not self._in_memory(place):
-                continue
+        for place in self._places():
             directory = os.path.join(place, memory_name(os.getuid(), self._paths.home))
             try:
                 os.mkdir(directory, 0o700)

@@ -137,6 +137,9 @@ def find_secrets(tree: Tree, sent: Mapping[str, int], environ: Mapping[str, str]
         if name in (".netrc", "id_rsa", "id_ed25519", "credentials.json", "kaggle.json") and tellable(path):
             survey.secret_files.append(Finding(path, path, "credentials"))
     home = environ.get("HOME", "")
+    login = os.path.join(home, ".cache/huggingface/token")
+    if home and "HF_TOKEN" not in {each.value for each in survey.secrets} and os.path.isfile(login):
+        survey.secrets.append(Finding("HF_TOKEN", "~/.cache/huggingface/token"))
     text = read_text(os.path.join(home, ".netrc")) if home else ""
     # words after a password may be the password: only what follows "machine" at a line's start is a name
     for name in dict.fromkeys(re.findall(r"(?m)^\s*machine\s+([A-Za-z0-9.-]{1,200})(?=\s|$)", text)):

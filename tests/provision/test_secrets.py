@@ -1,11 +1,13 @@
 """Secrets over a real SSH connection: on stdin alone; and remotes that cannot take them, or lie about it."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from choline_tui.kernel.errors import ProtocolMismatch, RemoteError
-from choline_tui.kernel.handover import Handover, Kept
+from choline_tui.kernel.handover import Handover, Kept, memory_name
 from tests.provision.test_session import LEASE, Place
 
 GIVEN = Handover({"HF_TOKEN": "a value; nobody sees"})
@@ -28,3 +30,4 @@ async def test_they_go_by_stdin_alone(tmp_path: Path, monkeypatch: pytest.Monkey
             assert "nobody sees" not in f"{caught.value}{caught.value.hint}"
     finally:
         await place.close()
+        shutil.rmtree(Path("/dev/shm", memory_name(os.getuid(), str(place.home))), ignore_errors=True)

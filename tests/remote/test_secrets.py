@@ -93,6 +93,14 @@ def test_a_job_that_is_killed_leaves_none(remote: Remote) -> None:
     wait_until(lambda: not in_memory(remote).exists(), what="the end of its secrets")
 
 
+def test_a_machine_that_is_wiped_forgets_them(remote: Remote) -> None:
+    remote.call("ensure")
+    remote.call("secrets", "r-1", data=VALUES)
+    assert in_memory(remote).exists()
+    (remote.home / "choline").rename(remote.home / "gone")
+    wait_until(lambda: not in_memory(remote).exists(), what="the end of its secrets")
+
+
 @pytest.mark.parametrize(
     "data",
     [

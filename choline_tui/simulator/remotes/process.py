@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from choline_tui.kernel.errors import NotFound, RemoteError, UsageError
+from choline_tui.kernel.handover import memory_name
 from choline_tui.simulator.backend import Endpoint, Launch
 from choline_tui.simulator.remotes import copier, disk, isolation, openssh, shims, traffic, volumes
 from choline_tui.simulator.remotes.isolation import Box, Kind
@@ -232,6 +234,9 @@ class ProcessBackend:
         self._carried[contract] = self.traffic(contract)
         self._remotes.pop(contract, None)
         os.close(remote.traffic)
+        # a container that is not isolated shares this computer's memory-backed storage
+        memory = Path("/dev/shm", memory_name(os.getuid(), str(remote.box.home)))  # noqa: S108
+        await asyncio.to_thread(shutil.rmtree, memory, ignore_errors=True)
         await asyncio.to_thread(disk.remove, remote.box.base)
 
     async def authorize(self, contract: int, public_key: str) -> None:
