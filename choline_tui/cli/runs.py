@@ -342,6 +342,7 @@ def _show_run(view: "RunView", context: Context, now: float) -> None:
             ("cost", f"about {dollars(view.cost(now))}" + (f", now {dollars(rate)}/h" if rate else "")),
             ("again of", run.like or ""),
             ("command", clean(plan.command, 1000)),
+            ("packages", clean(plan.environment.in_words(), 1000) if plan.environment else ""),
             ("setup", clean(plan.setup, 1000)),
             ("directory", clean(plan.project, 1000)),
             ("code", code),

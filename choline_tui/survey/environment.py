@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from choline_tui.model.wheels import TORCH
 from choline_tui.survey.found import Finding, tellable
 from choline_tui.survey.programs import Ask
 from choline_tui.survey.tree import Tree, read_text
@@ -15,13 +16,6 @@ __all__ = ["find_cuda", "find_dependencies", "find_images", "find_packages", "fi
 MAX_LOCK = 16 << 20
 MAX_PACKAGES = 5000
 _VERSION = re.compile(r"\d+(\.\d+){0,2}")
-
-TORCH_CUDA = {
-    "2.0": "11.7", "2.1": "12.1", "2.2": "12.1", "2.3": "12.1", "2.4": "12.1", "2.5": "12.4", "2.6": "12.4",
-    "2.7": "12.6", "2.8": "12.8", "2.9": "12.8",
-}  # fmt: skip
-"""CUDA that the Linux wheel of torch on PyPI was built with (the nvidia-cuda-runtime it depends on)"""
-
 
 def read_pyproject(tree: Tree) -> dict[str, Any]:
     """{} when there is none, or it is not TOML."""
@@ -135,8 +129,8 @@ def _wanted(text: str, where: str) -> list[Finding]:
     if said := re.search(r"jax(?:lib)?\[cuda(\d{2})", text):
         found.append(Finding(f"{said[1]}.0", _at(text, said, where), f"jax for CUDA {said[1]}"))
     torch = r"(?m)^\W{0,4}(?:name = )?\"?torch\"?\s*(?:===?|\n\s*version\s*=\s*\")\s*(\d+\.\d+)"
-    if (said := re.search(torch, text)) and not found and said[1] in TORCH_CUDA:
-        found.append(Finding(TORCH_CUDA[said[1]], _at(text, said, where), f"torch {said[1]} is built for it"))
+    if (said := re.search(torch, text)) and not found and said[1] in TORCH:
+        found.append(Finding(TORCH[said[1]][0], _at(text, said, where), f"torch {said[1]} is built for it"))
     return found
 
 

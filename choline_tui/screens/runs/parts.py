@@ -245,6 +245,7 @@ def about(view: "RunView", now: float) -> list[Fact]:
         ("", "The run", "head"),
         ("note", clean(plan.note, 1000), ""),
         ("command", clean(plan.command, 2000), ""),
+        ("packages", clean(plan.environment.in_words(), 1000) if plan.environment else "", ""),
         ("setup", clean(plan.setup, 2000), ""),
         ("directory", clean(plan.project, 1000), ""),
         ("made", when(run.created, now), ""),
