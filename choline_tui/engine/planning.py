@@ -330,7 +330,8 @@ def _no_longer_here(
     settings: Settings,
 ) -> Draft:
     """What was rehearsed on this computer, for a rented machine: there was no cap to repeat."""
-    if not query.conditions and not plan.offer_id and not plan.machine_id:
+    said = {c for c in query.conditions if c not in parse_query("").conditions}
+    if not said and not plan.offer_id and not plan.machine_id:
         raise UsageError(
             "which GPU? The run of this computer does not say what to rent", hint="Give --gpu 1x4090, say."
         )

@@ -338,3 +338,20 @@ def test_a_repeated_run_with_another_image_asks_for_its_cuda(paths: Paths, tmp_p
     assert "cuda_max_good>=12.8" in conditions(paths, request, like)
     same = read_request({"project": str(tmp_path), "like": "oldrun"})
     assert "cuda_max_good>=12.4" in conditions(paths, same, like)
+
+
+def test_what_was_rehearsed_here_is_rented_under_a_cap_of_now(paths: Paths, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    old = before(place="here", cap=0.0, lease_s=1e9, project=str(tmp_path / "p"))
+    again = {"like": "oldrun", "like_what": "plan", "gpu": "", "command": ""}
+    made, _ = draft(asked(tmp_path, **again), paths, {}, old)
+    assert (made.plan.place, made.plan.cap) == ("here", 0.0), "again is where it was"
+    plan, offers = planned(paths, asked(tmp_path, **again, place="vast", premium=10), like=old)
+    assert plan.place == "vast" and plan.cap == pytest.approx(0.44) and offers == [1, 2]
+    assert plan.lease_s < 1e6, "a rented machine ends itself"
+    plan, _ = planned(paths, asked(tmp_path, **again, place="vast", max_price=0.41), like=old)
+    assert plan.cap == 0.41
+    with pytest.raises(UsageError, match="which GPU"):
+        draft(asked(tmp_path, **again, place="vast"), paths, {}, old.but(plan=old.plan.but(query="")))
+    fresh, _ = draft(asked(tmp_path, gpu="", place="here"), paths, {}, None)
+    assert fresh.plan.place == "here" and fresh.plan.cap == 0, "nothing says which GPU, and nothing has to"

@@ -64,7 +64,8 @@ def card_rows(card: "PlanCard", needs: Needs, billing: float) -> list[Row]:
     offer = salvage(Offer, card.offer) if card.offer is not None else None
     plan = card.plan
     at = next((n for n, row in enumerate(rows) if row[0] == "at most"), len(rows))
-    rows.insert(at, _credit(card, needs, billing))
+    if plan.place != "here":
+        rows.insert(at, _credit(card, needs, billing))
     if offer is not None:
         found = cost(offer, needs.hours, needs.gb_up, needs.gb_down, plan.disk_gb, bid=card.bid)
         # what is not told apart is in the price all the same
@@ -151,7 +152,9 @@ class PlanScreen(Window[str]):
                 self.query_one("#plan-command", Input).focus()
             return
         card = self.card
-        under = f"at most ${card.plan.cap:.4f}/h, when you agree"
+        here = card.plan.place == "here"
+        under = "on this computer, for nothing" if here else f"at most ${card.plan.cap:.4f}/h, when you agree"
+        self.query_one("#plan-go", Button).label = "Run here" if here else "Rent and run"
         self.set_heading(f"Plan: {plain(card.plan.name or 'run')[:80]}", under)
         snapshot = self.choline_app.snapshot
         billing = snapshot.money.per_hour if snapshot is not None else 0.0
@@ -225,7 +228,9 @@ class PlanScreen(Window[str]):
         self.set_heading("Starting", "freezing plan and code...")
         try:
             # what was shown is what is paid: the cap of the card goes along, however the market has moved
-            fields = {**self._request(), "max_price": card.plan.cap}
+            fields = self._request()
+            if card.plan.place != "here":
+                fields["max_price"] = card.plan.cap
             run = await choline.start(choline.request(**fields))
         except (CholineError, ValueError, asyncio.CancelledError) as error:
             self.starting = False

@@ -277,3 +277,22 @@ async def test_hostile_words_in_a_plan(opened: Open) -> None:
         await pilot.pause()
         text = screen_text(pilot.app)
         assert not [c for c in text if c != "\n" and (not c.isprintable() or c in "\u202e\u200b")]
+
+
+async def test_a_run_of_this_computer_is_repeated_here_and_sends_no_price(opened: Open) -> None:
+    fake = set_up(FakeCholine())
+    assert fake.card is not None
+    fake.card = fake.card.model_copy(
+        update={"plan": plan(place="here", cap=0.0), "offer": None, "price": 0.0}
+    )
+    rows = {name: text for name, text, _ in card_rows(fake.card, Needs(), 0.0)}
+    assert "it costs nothing" in rows["on"] and not {"cap", "credit", "at most"} & set(rows)
+    async with opened(fake=fake) as pilot:
+        await pilot.press("R")
+        await until(pilot, lambda: plan_of(pilot).card is not None)
+        await pilot.pause()
+        assert "Run here" in screen_text(pilot.app)
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, PlanScreen))
+        (started,) = requests(fake, "start")
+        assert started.max_price is None, "a price of nothing is no cap"
