@@ -19,6 +19,8 @@ __all__ = ["MAX_FILE", "checked", "fields_of", "leaves", "nearest", "read_toml",
 MAX_FILE = 1 << 20
 """bytes; a settings file larger than this is not one"""
 
+MOST_MISTAKES = 50
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -105,24 +107,27 @@ def checked(
     known: tuple[str, ...] = (),
 ) -> M:
     """``data`` as ``model``; the first mistake as ``error``: ``where: key: what is wrong``. ``known``: keys
-    besides the model's own that an unknown one may have meant."""
+    besides the model's own that an unknown one may have meant. Other mistakes are told in its
+    ``details["more"]``, each as (key, message, hint)."""
     try:
         return model.model_validate(data, strict=True)
     except ValidationError as fault:
         # an unknown key first: it is often the cause of the others
         mistakes = fault.errors(include_url=False)
         mistakes.sort(key=lambda m: m["type"] != "extra_forbidden")
-        first = mistakes[0]
-        key = _dotted(model, first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise error(
-                f"{where}: there is no setting '{_short(key)}'",
-                hint=_other(model, first["loc"], key, known),
-                key=key,
-            ) from None
-        raise error(
-            f"{where}: {key}: {_complaint(dict(first))}", hint=_hint(model, first["loc"]), key=key
-        ) from None
+        told: dict[str, tuple[str, str]] = {}
+        for each in mistakes[:MOST_MISTAKES]:
+            key = _dotted(model, each["loc"])
+            if key in told:  # what may be of several kinds is wrong as each of them
+                continue
+            if each["type"] == "extra_forbidden":
+                hint = _other(model, each["loc"], key, known)
+                told[key] = (f"{where}: there is no setting '{_short(key)}'", hint)
+            else:
+                told[key] = (f"{where}: {key}: {_complaint(dict(each))}", _hint(model, each["loc"]))
+        (key, (message, hint)), *rest = told.items()
+        more = [[other, text, about] for other, (text, about) in rest]
+        raise error(message, hint=hint, key=key, **({"more": more} if more else {})) from None
 
 
 def _dotted(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

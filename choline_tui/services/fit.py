@@ -10,7 +10,7 @@ from choline_tui.config.project import PROJECT_FILE, Project, load_project
 from choline_tui.kernel.errors import CholineError
 from choline_tui.survey import RESULT_NAMES, tellable
 
-__all__ = ["misfits", "missing_script"]
+__all__ = ["differences", "misfits", "missing_script"]
 
 LOCKS = {"uv.lock": "uv", "poetry.lock": "poetry", "Pipfile.lock": "pipenv"}
 MOST = 10_000
@@ -38,13 +38,14 @@ def misfits(directory: Path) -> list[str]:
         project = load_project(directory)
     except CholineError:
         return []
-    found = []
-    if script := missing_script(project):
-        found.append(f"{script}, which the command starts, is not there")
-    found += _gone(project)
-    found += _renamed(project)
-    found += _new_locks(project)
-    return found
+    script = missing_script(project)
+    found = [f"{script}, which the command starts, is not there"] if script else []
+    return found + differences(project)
+
+
+def differences(project: Project) -> list[str]:
+    """As ``misfits``, without the command's script."""
+    return [*_gone(project), *_renamed(project), *_new_locks(project)]
 
 
 def _gone(project: Project) -> list[str]:

@@ -13,6 +13,7 @@ from choline_tui.config.locate import locate, syntax_error
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import PROJECT_FILE, Project, read_project
 from choline_tui.config.settings import RunSettings
+from choline_tui.config.toml import checked as checked_values
 from choline_tui.config.toml import read_toml
 from choline_tui.config.write import parse_text
 from choline_tui.kernel.errors import CholineError, ProjectError, QueryError, UsageError
@@ -21,7 +22,7 @@ from choline_tui.model.fit_environment import fit_environment, unpacked_bytes
 from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
 from choline_tui.model.query import parse_query
 from choline_tui.secrets import find, missing_error
-from choline_tui.services.fit import missing_script
+from choline_tui.services.fit import differences, missing_script
 from choline_tui.survey import Survey, size_of, survey
 from choline_tui.survey.packages import read_packages
 
@@ -86,7 +87,7 @@ def check_file(
     try:
         project = read_project(data, directory)
     except UsageError as error:
-        checked.problems.append(_at(text, error, _key_of(error, data), file))
+        checked.problems += _mistakes(text, data, error, file)
         return checked
     checked.project = project
     home = load(Paths(environ=environ), environ, project).settings.run
@@ -101,6 +102,13 @@ def check_file(
     checked.code_files, checked.code_bytes = found.sent_files, found.sent_bytes
     _environment(checked, project, home, text)
     _script(checked, project, text)
+    hint = "Bring the file up to date: choline init"
+    told = [problem.message for problem in checked.problems]
+    checked.problems += [
+        Problem(each, hint=hint, fatal=False)
+        for each in differences(project)
+        if not any(each.partition(",")[0] in message for message in told)
+    ]
     _secrets(checked, project, environ, text)
     _unnamed(checked, project, found)
     _warnings(checked, found, home.disk, text)
@@ -121,7 +129,7 @@ def check_text(text: str, directory: Path) -> list[Problem]:
     try:
         project = read_project(data, directory)
     except UsageError as error:
-        return [_at(text, error, _key_of(error, data), Path(checked.file))]
+        return _mistakes(text, data, error, Path(checked.file))
     checked.project = project
     _conditions(checked, project, data, text)
     if not project.command.strip():
@@ -153,13 +161,34 @@ def _key_of(error: CholineError, data: Mapping[str, Any]) -> str:
     return key
 
 
+def _mistakes(text: str, data: Mapping[str, Any], error: CholineError, file: Path) -> list[Problem]:
+    """All that a file's values are wrong in, in the order of the file."""
+    errors = [error]
+    run = data.get("run")
+    if isinstance(run, Mapping) and "[run]" not in error.message:
+        try:
+            checked_values(RunSettings, run, f"{file}: [run]", ProjectError)
+        except UsageError as other:
+            errors.append(other)
+    found = []
+    for each in errors:
+        found.append(_at(text, each, _key_of(each, data), file))
+        for key, message, hint in each.details.get("more", ()):
+            more = ProjectError(message, hint=hint, key=key)
+            found.append(_at(text, more, _key_of(more, data), file))
+    return sorted(found, key=lambda problem: (problem.line, problem.column))
+
+
 def _at(text: str, error: CholineError, key: str, file: Path, offset: int | None = None) -> Problem:
     place = locate(text, key) if key else None
     line, column = (place.line, place.column) if place else (0, 0)
     if place and place.value and offset is not None:
         # a mistake inside the text of a value: exact where the text stands in one plain string
         column = place.value + 1 + offset
-    return Problem(_without(error, file), key, line, column, error.hint)
+    message = _without(error, file)
+    if key.startswith("run."):  # the key says it
+        message = message.removeprefix("[run]:").strip().removeprefix(f"{key[4:]}:").strip()
+    return Problem(message, key, line, column, error.hint)
 
 
 def _conditions(checked: Checked, project: Project, data: Mapping[str, Any], text: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from choline_tui.config import load_project
 from choline_tui.kernel.errors import ProjectError
 from choline_tui.services.project import Look, look, propose, rendered, save
-from choline_tui.services.project_check import Checked, check_file
+from choline_tui.services.project_check import Checked, check_file, check_text
 from tests.support import needs
 
 
@@ -236,3 +236,22 @@ def test_packages_and_data_that_the_disk_cannot_hold(tmp_path: Path) -> None:
     (problem,) = [p for p in checked.problems if p.fatal]
     assert problem.line == 2 and "2.0 GB of code and data and about 7.7 GB of packages" in problem.message
     assert checked.environment is not None and checked.environment.apt == ["git"]
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = 'disk = "big"\ncomand = "x"\nsend = [3]\n[run]\nmax_life = "soon"\ngrcae = 3\n'
+    top = project(tmp_path, {"choline.toml": text})
+    checked = check_file(top, environ(tmp_path))
+    assert [(p.line, p.key) for p in checked.problems] == [
+        (1, "disk"), (2, "comand"), (3, "send[0]"), (5, "run.max_life"), (6, "run.grcae"),
+    ]  # fmt: skip
+    assert checked.problems[1].hint == "Did you mean 'command'?" and not checked.good
+    assert checked.problems[3].message.startswith("'soon' is not a duration")
+    assert [p.key for p in check_text(text, top)] == [p.key for p in checked.problems]
+
+
+def test_a_file_that_no_longer_fits_is_told(tmp_path: Path) -> None:
+    text = 'command = "python train.py"\nsetup = "pip install -r requirements.txt"\n'
+    top = project(tmp_path, {"choline.toml": text, "train.py": MAIN})
+    (found,) = [p for p in check_file(top, environ(tmp_path)).problems if "requirements" in p.message]
+    assert "is gone" in found.message and not found.fatal

@@ -448,7 +448,8 @@ class WizardScreen(MainScreen):
             lines.append(Content.styled(f"{glyph('bad', ascii)} {key}: {clean(message, 300)}", "$text-error"))
         for each in self._problems:
             place = f"line {each.line}: " if each.line else ""
-            key = f"{each.key}: " if each.key and not each.message.startswith(each.key) else ""
+            named = not each.key or each.message.startswith(f"{each.key}:")
+            key = "" if named else f"{each.key}: "
             sign, tone = ("bad", "$text-error") if each.fatal else ("warn", "$text-warning")
             head = Content.styled(f"{glyph(sign, ascii)} {place}{key}{clean(each.message, 300)}", tone)
             lines.append(head + Content.styled(f"  {clean(each.hint, 200)}" if each.hint else "", "$muted"))

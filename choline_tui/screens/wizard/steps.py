@@ -246,7 +246,14 @@ def _results(draft: "Draft") -> list[Spec]:
     )  # fmt: skip
     into = _line(draft, "results_dir", "They come home to", "a directory for each run", "results", short=True)
     keep = _line(draft, "results_keep", "Earlier versions", "kept in .versions/", "1", short=True)
-    return [ticks, left, into, keep, Facts(tuple(rows), "results-say")]
+    also = _line(
+        draft,
+        "results_also",
+        "A second home",
+        "Written by the machine itself, with nobody awake.",
+        "s3://bucket/runs",
+    )
+    return [ticks, left, into, keep, also, Facts(tuple(rows), "results-say")]
 
 
 # ---------------------------------------------------------------------------------------------- hardware
@@ -377,7 +384,7 @@ STEPS: tuple[Step, ...] = (
     Step("command", "Command", "what runs", ("command", "tty"), _command),
     Step(
         "results", "Results", "what comes home",
-        ("results", "results_exclude", "results_dir", "results_keep"), _results,
+        ("results", "results_exclude", "results_dir", "results_keep", "results_also"), _results,
     ),
     Step("hardware", "Hardware", "what is rented", ("gpu", "query", "disk", "type"), _hardware),
     Step(

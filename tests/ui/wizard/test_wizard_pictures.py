@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from choline_tui.config import write
 from choline_tui.config.paths import Paths
 from choline_tui.config.templates import save_template
 from choline_tui.services.looks import Looks
@@ -12,6 +13,14 @@ from tests.ui.runs.stage import picture
 from tests.ui.wizard.stage import drawn, open_wizard, project, seen, until, wizard_of
 
 SIZES = [(80, 24), (160, 50)]
+
+
+@pytest.fixture(autouse=True)
+def few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is new one day is no reason to look at every step again."""
+    kept = ("command", "setup", "gpu", "query", "max_price", "disk", "send", "results", "exclude", "secrets")
+    monkeypatch.setattr(write, "_EXAMPLES", {key: write._EXAMPLES[key] for key in kept})
+    monkeypatch.setattr(write, "_ENVIRONMENT_EXAMPLES", {"python": "3.11"})
 
 
 def named(size: tuple[int, int], step: str) -> str:
