@@ -5,8 +5,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from choline_tui.config.edit import set_value
 from choline_tui.config.paths import Paths
@@ -14,6 +17,7 @@ from choline_tui.services import Choline
 from choline_tui.simulator.rehearsal import Simulator
 from choline_tui.simulator.remotes import ProcessBackend
 from tests.support import eventually, needs
+from tests.support.files_http import Files
 
 SCRIPT = """
 import os, sys, time
@@ -49,14 +53,25 @@ class Shell:
         return json.loads(await self(words[0], "--json", *words[1:], **options))
 
 
-async def test_an_afternoon_with_choline(tmp_path: Path, home: Path) -> None:
+@pytest.fixture
+def files() -> Iterator[Files]:
+    server = Files()
+    yield server
+    server.close()
+
+
+async def test_an_afternoon_with_choline(tmp_path: Path, home: Path, files: Files) -> None:
     needs("sshd", "ssh", "rsync")
     project = tmp_path / "project"
     project.mkdir()
     (project / "train.py").write_text(SCRIPT)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/big").write_bytes(os.urandom(3_000_000))
+    files.content["/model.bin"], files.token = b"weights", "tok-of-the-files"
     (project / "choline.toml").write_text(
         'command = "python3 train.py 3"\nname = "net"\ngpu = "1x4090"\n'
-        'setup = "echo set up"\n[env]\nSEED = "7"\n'
+        f'send = ["../set", {{path = "{files.url}/model.bin", into = "m", credentials = ["SET_TOKEN"]}}]\n'
+        'setup = "echo set up; ls -sR $CHOLINE_DATA; cat $CHOLINE_DATA/m/model.bin"\n[env]\nSEED = "7"\n'
     )
     paths = Paths(home).ensure()
     for key, value in (("engine.boot_poll", "0.5"), ("engine.watch", "1s")):
@@ -65,13 +80,15 @@ async def test_an_afternoon_with_choline(tmp_path: Path, home: Path) -> None:
     async with Simulator(offers=800, boot=1.0, backend=backend, moving=False) as sim:
         root = str(Path(__file__).resolve().parents[2])
         env = {**os.environ, "VAST_URL": sim.url, "VAST_API_KEY": "rehearsal", "CHOLINE_HOME": str(home)}
+        env["SET_TOKEN"] = files.token
         env["PYTHONPATH"] = os.pathsep.join([root, *sys.path])
         choline = Shell(project, env)
 
         # nothing is spent by looking
         rows = (await choline.json("offers", "--gpu", "4090", "--limit", "3"))["rows"]
         assert 1 <= len(rows) <= 3 and all(r["gpu_name"] == "RTX 4090" for r in rows)
-        assert "cap" in await choline("create", "--dry-run")
+        card = await choline("create", "--dry-run")
+        assert "cap" in card and "3.0 MB of data" in card and "model.bin (size unknown)" in card
         assert 'command = "python3 train.py 3"' in await choline("init", "--dry-run")
         checked = await choline.json("check")
         assert checked["good"] and checked["market"]["offers"] > 0 and checked["code"]["files"] == 2
@@ -89,7 +106,12 @@ async def test_an_afternoon_with_choline(tmp_path: Path, home: Path) -> None:
         assert "seed 7" in out and "step 2" in out
         first = (await choline.json("status"))["runs"][0]
         assert first["outcome"] == "succeeded" and first["plan"]["name"] == "net"
-        assert "set up" in await choline("logs", first["id"], "--source", "setup")
+        set_up = await choline("logs", first["id"], "--source", "setup")
+        assert "set up" in set_up and " big\n" in set_up and "weights" in set_up
+        sent = [
+            e["text"] for e in (await choline.json("show", first["id"]))["events"] if "sent " in e["text"]
+        ]
+        assert "4 files, 3,000," in sent[0] and "its own fetch" in sent[0]
         assert "step 2" in await choline("logs", first["id"])
         assert (project / "results" / first["id"] / "results" / "first").read_text() == "1"
 
@@ -111,7 +133,8 @@ async def test_an_afternoon_with_choline(tmp_path: Path, home: Path) -> None:
         assert "src" in inside and "results" in inside
         await eventually(lambda: _has(choline, run, "step 3"), within=20, what="output")
         await choline("pull", run)
-        assert (project / "results" / run / "results" / "first").exists()
+        # in unfinished/ for as long as the run may still write to it
+        assert list((project / "results" / run).rglob("first"))
         rentals = await choline.json("rentals")
         assert [r["whose"] for r in rentals] == ["ours"]
         refused = await _stderr(choline, "destroy", rentals[0]["rental"], "-y")
