@@ -6,6 +6,7 @@ from pathlib import Path
 
 from choline_tui.engine.context import Context
 from choline_tui.engine.ledger import Batch
+from choline_tui.engine.second import ended_elsewhere
 from choline_tui.kernel.errors import BadKey, CholineError, NotFound
 from choline_tui.model.instance import Instance
 from choline_tui.model.label import read_label
@@ -260,6 +261,9 @@ async def _missing(ctx: Context, rental: Rental, now: float) -> None:
         ctx.ledger.rental(rental.id, looks=looks, next_look=now + gap)
         return
     if not await _can_see(ctx, rental):
+        return
+    if not await ended_elsewhere(ctx, rental):
+        ctx.ledger.rental(rental.id, looks=looks, next_look=now + ctx.timing.watch)
         return
     ctx.ledger.rental(
         rental.id,

@@ -388,9 +388,10 @@ def _no_offer(made: Draft, page: OfferPage, plan: Plan) -> NoOffer:
 
 def when_unreachable(plan: Plan) -> str:
     """Rule 4's table for this plan, in words for the plan card."""
+    safe = f"home or in {plan.results_also.url}" if plan.results_also is not None else "home"
     lease, grace, life = map(format_duration, (plan.lease_s, plan.grace_s, plan.max_life_s))
     return (
         f"the run goes on for {lease} without this computer; after that, or {grace} after its end, the "
-        f"machine stops itself (GPU off, disk kept and billed) until the results are home; once they are, "
+        f"machine stops itself (GPU off, disk kept and billed) until the results are {safe}; once they are, "
         f"it is destroyed. {life} after renting it ends whatever happens."
     )

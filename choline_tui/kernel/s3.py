@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from choline_tui.kernel.source import loopback
 
-__all__ = ["Bucket", "Key", "Page", "md5_of", "read_page", "said", "upload_id"]
+__all__ = ["Bucket", "Key", "Page", "home_of", "md5_of", "read_page", "record_key", "said", "upload_id"]
 
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _NS = "{http://s3.amazonaws.com/doc/2006-03-01/}"
@@ -148,6 +148,17 @@ def _all(element: ElementTree.Element, name: str) -> List[ElementTree.Element]:
 def _text(element: ElementTree.Element, name: str) -> str:
     found = _all(element, name)
     return found[0].text or "" if found else ""
+
+
+def home_of(prefix: str, run: str) -> str:
+    """Below which key the results of a run lie in a bucket, with a ``/`` at its end."""
+    bare = prefix.strip("/")
+    return "%s%s/" % (bare + "/" if bare else "", run)
+
+
+def record_key(prefix: str, run: str, job: str) -> str:
+    """The object that says how a job ended: written last, when all of its results are there."""
+    return "%scholine/%s.json" % (home_of(prefix, run), job)
 
 
 def upload_id(body: bytes) -> str:

@@ -123,6 +123,7 @@ class Machine:
             mtime = os.stat(self._paths.lease).st_mtime
         except (ValueError, OSError):
             return None
+        lease.safe = lease.safe or self.elsewhere()
         boot, boot_id = data.get("boot"), data.get("boot_id")
         sound = isinstance(boot, (int, float)) and not isinstance(boot, bool)
         return LeaseRecord(
@@ -139,10 +140,40 @@ class Machine:
             return
         if lease.deadline_s is not None and lease.deadline_s > 0:
             write_atomic(self._paths.deadline, b"%d\n" % int(self.wall() + lease.deadline_s))
-        if lease.safe:
+        self._may_be_destroyed(lease.safe or self.elsewhere())
+
+    def _may_be_destroyed(self, safe: bool) -> None:
+        """The guard's permission. Raises ``OSError``."""
+        if not os.path.isdir(self._paths.guard):
+            return
+        if safe:
             write_atomic(self._paths.safe, b"")
         else:
             try:
                 os.unlink(self._paths.safe)
             except FileNotFoundError:
                 pass
+
+    def elsewhere(self) -> bool:
+        """Whether all that jobs ever made here is in a bucket: of a job without such a mark nothing is
+        known, and one that waits has made nothing yet that could be."""
+        try:
+            jobs = os.listdir(self._paths.jobs)
+            waiting = [name for name in os.listdir(self._paths.spool) if name.endswith(".json")]
+        except OSError:
+            return False
+        marks = [os.path.exists(self._paths.job(job, "elsewhere")) for job in jobs]
+        return bool(marks) and all(marks) and not waiting
+
+    def kept_elsewhere(self, job: str) -> None:
+        """A job has ended, and its results are in a bucket, compared: with that the machine may go."""
+        try:
+            write_atomic(self._paths.job(job, "elsewhere"), b"")
+            self.heed()
+        except OSError:
+            pass  # it stops instead, and keeps its disk
+
+    def heed(self) -> None:
+        """See that the guard may destroy what is safe and nothing else. Raises ``OSError``."""
+        record = self.lease()
+        self._may_be_destroyed(record is not None and record.lease.safe)

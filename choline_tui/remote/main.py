@@ -171,6 +171,8 @@ class Remote:
         self.paths.make_system()
         self.paths.make_run(spec.run)
         self.store.submit(spec)
+        if not self.machine.elsewhere():
+            self.machine.heed()  # what was safe before this job is not all any more
         self.ensure()
         return (self.store.status(spec.id)).to_wire()  # type: ignore[union-attr]
 

@@ -1,9 +1,10 @@
 """A second home of a run's results: an S3 bucket that the machine writes by itself.
 
-Objects lie under ``PREFIX/RUN/results/...`` and ``PREFIX/RUN/keep/...``. A file is sent when it has come to
-rest, and once more when it changed; nothing is deleted there. A large file goes in parts (Amazon S3 API
-Reference, "CreateMultipartUpload"), and appears when all have arrived; one that broke off is begun anew.
-Every body is signed with its SHA-256, which the server checks; size and entity tag are compared at the end.
+Objects lie under ``PREFIX/RUN/results/...`` and ``PREFIX/RUN/keep/...``; ``PREFIX/RUN/choline/JOB.json`` says
+how the job ended, and is written last. A file is sent when it has come to rest, and again when it changed;
+nothing is deleted there. A large file goes in parts (Amazon S3 API Reference, "CreateMultipartUpload"), and
+appears when all have arrived; one that broke off is begun anew. Every body is signed with its SHA-256, which
+the server checks; size and entity tag are compared at the end.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from xml.sax.saxutils import escape
 from choline_tui.kernel.errors import UsageError
 from choline_tui.kernel.patterns import excluder
 from choline_tui.kernel.protocol import Also
-from choline_tui.kernel.s3 import Bucket, md5_of, read_page, said, upload_id
+from choline_tui.kernel.s3 import Bucket, home_of, md5_of, read_page, record_key, said, upload_id
 from choline_tui.kernel.source import parse
 from choline_tui.kernel.text import plain
 from choline_tui.kernel.unfinished import is_temporary
@@ -49,6 +50,7 @@ class SecondHome:
         self,
         also: Also,
         run: str,
+        job: str,
         root: str,
         secrets: Mapping[str, str],
         *,
@@ -59,8 +61,8 @@ class SecondHome:
     ) -> None:
         source = parse(also.url)
         self.bucket = Bucket(source.bucket, also.endpoint, also.region, dict(secrets))
-        prefix = source.prefix.strip("/")
-        self._prefix = "%s%s/" % (prefix + "/" if prefix else "", run)
+        self._prefix = home_of(source.prefix, run)
+        self._record = record_key(source.prefix, run, job)
         self._root = os.fsencode(root)
         self._excluded = excluder(exclude)
         self._wanted = wanted
@@ -121,6 +123,17 @@ class SecondHome:
                 wrong.append(path)
         return sorted(wrong)
 
+    def conclude(self, record: bytes, logs: Mapping[str, str]) -> None:
+        """The job's logs (paths by name), and last what says that all is there. Raises as ``bring``."""
+        for name, path in logs.items():
+            try:
+                info = os.stat(path)
+                key = "%s.%s" % (self._record[: -len(".json")], name)
+                self._send_to(self.bucket.url(key), os.fsencode(path), info.st_size, info.st_mtime_ns)
+            except (FileNotFoundError, _Changed):
+                continue
+        self._ask("PUT", self.bucket.url(self._record), record)
+
     def _files(self) -> Iterator[Tuple[bytes, os.stat_result]]:
         for part in _PARTS:
             top = os.path.join(self._root, os.fsencode(part))
@@ -135,7 +148,10 @@ class SecondHome:
 
     def _send(self, path: bytes, size: int, mtime_ns: int) -> str:
         """Its entity tag there."""
-        fd = os.open(os.path.join(self._root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return self._send_to(self.bucket.url(self._key(path)), os.path.join(self._root, path), size, mtime_ns)
+
+    def _send_to(self, url: str, path: bytes, size: int, mtime_ns: int) -> str:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(fd, "rb", buffering=0) as file:
 
             def unchanged() -> None:
@@ -144,10 +160,10 @@ class SecondHome:
                     raise _Changed
 
             if size > self._part:
-                return self._in_parts(file.fileno(), self.bucket.url(self._key(path)), size, unchanged)
+                return self._in_parts(file.fileno(), url, size, unchanged)
             data = _read(file.fileno(), 0, size)
             unchanged()
-            answer = self._ask("PUT", self.bucket.url(self._key(path)), data)
+            answer = self._ask("PUT", url, data)
             return _tag(answer, _md5(data))
 
     def _in_parts(self, fd: int, url: str, size: int, unchanged: Callable[[], None]) -> str:

@@ -4,13 +4,14 @@ The job counts as running until they are there, or until somebody wants its end 
 lease and the guard hold meanwhile as for any other job.
 """
 
+import json
 import os
 import threading
 import time
 from typing import Callable, Mapping, Optional
 
 from choline_tui.kernel.errors import UsageError
-from choline_tui.kernel.protocol import BEHIND, ENDING, FAILED, WHOLE, JobSpec, JobStatus
+from choline_tui.kernel.protocol import BEHIND, ENDED, ENDING, FAILED, WHOLE, JobSpec, JobStatus
 from choline_tui.kernel.text import plain
 from choline_tui.kernel.web import WebTrouble
 from choline_tui.remote.paths import Paths
@@ -50,6 +51,7 @@ class Sending:
             self._home = SecondHome(
                 spec.also,
                 spec.run,
+                spec.id,
                 paths.run(spec.run),
                 secrets,
                 exclude=spec.results_exclude,
@@ -65,9 +67,10 @@ class Sending:
     def wake(self) -> None:
         self._wake.set()
 
-    def finish(self, tell: Callable[[], object]) -> None:
-        """The command is over: send the rest, and compare with the bucket's list. ``tell`` is called when
-        the state has changed. Ends when it is whole, or cannot be, or the job's end is wanted."""
+    def finish(self, reason: str, tell: Callable[[], object]) -> None:
+        """The command is over (``reason``): send the rest, and compare with the bucket's list; then its logs,
+        and a record of its end. ``tell`` is called when the state has changed. Ends when it is whole, or
+        cannot be, or the job's end is wanted."""
         if self._home is None:
             return
         self._over, self._ended_at = True, self._wall()
@@ -81,6 +84,7 @@ class Sending:
                 self._home.bring(0.0, self._wall())
                 if not self._home.differing():
                     self._count()
+                    self._conclude(reason)
                     self._status.also, self._status.also_words = WHOLE, ""
                     return
             self._failed("files there differ from those here, again and again")
@@ -112,6 +116,12 @@ class Sending:
             except Exception as e:  # the bucket, the disk, the network: it is tried again
                 self._failed(str(e) or type(e).__name__)
             self._count()
+
+    def _conclude(self, reason: str) -> None:
+        assert self._home is not None
+        record = dict(self._status.to_wire(), state=ENDED, reason=reason, ended=self._wall(), also=WHOLE)
+        logs = {name: self._paths.job(self._spec.id, name) for name in ("setup.log", "run.log")}
+        self._home.conclude(json.dumps(record).encode("ascii"), logs)
 
     def _count(self) -> None:
         if self._home is not None:

@@ -17,7 +17,7 @@ from typing import Dict, List, Optional
 from choline_tui.kernel import layout
 from choline_tui.kernel.jobs import shell_exit
 from choline_tui.kernel.mask import Masker
-from choline_tui.kernel.protocol import DISK_FULL, ENDED, RUNNING, SETUP, STOPPING, JobSpec, JobStatus
+from choline_tui.kernel.protocol import DISK_FULL, ENDED, RUNNING, SETUP, STOPPING, WHOLE, JobSpec, JobStatus
 from choline_tui.remote.files import write_atomic
 from choline_tui.remote.fresh import Fresh
 from choline_tui.remote.jobstore import JobStore
@@ -158,9 +158,11 @@ class Shim:
                 return
         self._state(RUNNING)
         self._status.exit_code = self._execute("run", spec.command, env)
+        reason = self._ending(self._status.exit_code, "exited")
         if self._sending is not None:
-            self._sending.finish(lambda: self._save(sync=False))
-        self._end(self._ending(self._status.exit_code, "exited"))
+            self._close_logs()
+            self._sending.finish(reason, lambda: self._save(sync=False))
+        self._end(reason)
 
     def _ending(self, code: int, otherwise: str) -> str:
         """The guard ends jobs by itself and leaves a mark: only that tells its signal from others."""
@@ -183,6 +185,8 @@ class Shim:
         self._status.results_bytes = self._measure()
         self._drop_reserve()
         self._save()
+        if self._status.also == WHOLE:
+            self._machine.kept_elsewhere(self._spec.id)
 
     def _save(self, *, sync: bool = True) -> None:
         self._status.log_dropped = sum(log.dropped for log in self._logs)

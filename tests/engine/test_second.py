@@ -5,8 +5,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from choline_tui.kernel.protocol import Frame, JobSpec
-from choline_tui.model.run import SecondHome
+import pytest
+
+from choline_tui.engine import second
+from choline_tui.kernel.protocol import Frame, JobSpec, JobStatus
+from choline_tui.kernel.web import WebTrouble
+from choline_tui.model.run import Outcome, Run, SecondHome
 from choline_tui.simulator.remotes.job_model import JobModel
 from choline_tui.simulator.remotes.modelled_session import ModelledSession
 from tests.support.world import World, live
@@ -79,3 +83,59 @@ def test_what_is_not_whole_there_is_said_with_the_reason(tmp_path: Path) -> None
 
 def test_a_machine_that_was_not_asked_to_is_not_heard(tmp_path: Path) -> None:
     assert told(tmp_path, [{"also": "whole"}, {"also": "whole"}])[:2] == ([], "")
+
+
+def vanishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[JobStatus | Exception | None]
+) -> tuple[Run, int, list[float]]:
+    """A run whose machine is gone while its job runs: how it ends, how often was rented, when was asked."""
+    asked: list[float] = []
+    found: list[Any] = []
+
+    async def story(world: World) -> None:
+        def end_of(url: str, endpoint: str, region: str, run: str, job: str, keys: Any) -> JobStatus | None:
+            asked.append(world.clock.monotonic())
+            answer = answers[min(len(asked), len(answers)) - 1]
+            if isinstance(answer, Exception):
+                raise answer
+            return None if answer is None else dataclasses.replace(answer, id=job)
+
+        monkeypatch.setattr(second, "end_of", end_of)
+        world.model = JobModel(duration_s=5000.0, result_files={"a": b"1"})
+        run = world.start(results_also=BUCKET)
+        await world.until(lambda: world.run(run).state == "running")
+        await world.reach(world.clock.monotonic() + 600)
+        world.sim.contracts.destroy(world.sim.contracts.alive()[0])
+        found.append(await world.ended(run))
+        found.append(len(world.sim.contracts.history))
+        await world.quiet()
+
+    live(tmp_path, story)
+    return found[0], found[1], asked
+
+
+ENDED_THERE = JobStatus("x", "ended", "exited", 0, also="whole", also_files=2, also_bytes=10)
+
+
+def test_a_machine_that_ended_itself_with_all_in_the_bucket_is_a_run_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket does not answer at first: a machine is not given up, and no other rented, before it has."""
+    answers = [WebTrouble("no answer"), WebTrouble("no answer"), ENDED_THERE]
+    run, rented, asked = vanishes(tmp_path, monkeypatch, answers)
+    assert (run.outcome, run.exit_code, rented, len(asked)) == (Outcome.SUCCEEDED, 0, 1, 3)
+    assert not run.results_complete and "results are in s3://bucket/runs" in run.also
+
+
+def test_a_machine_that_vanished_without_such_a_word_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, rented, _ = vanishes(tmp_path, monkeypatch, [None])
+    assert (run.outcome, rented) == (Outcome.SUCCEEDED, 2)
+
+
+def test_a_bucket_that_never_answers_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, rented, asked = vanishes(tmp_path, monkeypatch, [WebTrouble("no answer")])
+    assert (run.outcome, rented) == (Outcome.SUCCEEDED, 2) and 10 < len(asked) < 40

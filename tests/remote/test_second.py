@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 from choline_tui.kernel.errors import UsageError
 from choline_tui.kernel.protocol import Also
 from choline_tui.kernel.web import Web, WebTrouble
+from choline_tui.provision.bucket import end_of
 from choline_tui.remote.second import GivenUp, SecondHome
 from tests.remote.box import Remote
 from tests.support import wait_until
@@ -58,7 +59,7 @@ def put(path: Path, content: bytes, age: float = 600) -> None:
 
 def home(s3: Any, root: Path, prefix: str, bucket: str = "bucket", **more: Any) -> SecondHome:
     also = Also(f"s3://{bucket}/{prefix}", endpoint=s3.meta.endpoint_url)
-    return SecondHome(also, "r", str(root), KEYS, **{"sleep": lambda s: None, **more})
+    return SecondHome(also, "r", "r-1", str(root), KEYS, **{"sleep": lambda s: None, **more})
 
 
 def test_what_has_come_to_rest_and_at_the_end_everything(s3: Any, tmp_path: Path) -> None:
@@ -147,6 +148,9 @@ def handed(remote: Remote, job: str, s3: Any, url: str) -> dict[str, Any]:
 
 
 def test_a_job_writes_there_as_it_runs_and_ends_when_all_is_there(s3: Any, remote: Remote) -> None:
+    safe = remote.system / "guard/safe"
+    safe.parent.mkdir(parents=True)
+    remote.call("lease", data={"seconds": 600})
     more = handed(remote, "r-1", s3, "s3://bucket/runs")
     command = (
         'echo weights > "$CHOLINE_KEEP/last.pt"; until [ -e "$CHOLINE_ROOT/go" ]; do sleep 0.05; done; '
@@ -159,10 +163,22 @@ def test_a_job_writes_there_as_it_runs_and_ends_when_all_is_there(s3: Any, remot
     (remote.home / "choline/r/go").touch()
     status = remote.ended("r-1", within=30)
     assert (status.reason, status.exit_code, status.also, status.also_files) == ("exited", 3, "whole", 2)
-    assert there(s3, "runs/r/") == {"keep/last.pt": b"weights\n", "results/train.log": b"log\n"}
-    text = (
-        json.dumps(remote.stream("r-1"), default=repr) + (remote.system / "jobs/r-1/status.json").read_text()
-    )
+    found = there(s3, "runs/r/")
+    record, log = found.pop("choline/r-1.json"), found.pop("choline/r-1.run.log")
+    assert found == {"keep/last.pt": b"weights\n", "results/train.log": b"log\n"} and log == b""
+    known = end_of("s3://bucket/runs/", s3.meta.endpoint_url, "", "r", "r-1", KEYS)
+    assert known is not None and (known.reason, known.exit_code, known.also_files) == ("exited", 3, 2)
+    assert end_of("s3://bucket/runs", s3.meta.endpoint_url, "", "r", "r-2", KEYS) is None
+    with pytest.raises(UsageError, match="must be an https"):
+        end_of("s3://bucket/runs", "http://h", "", "r", "r-1", KEYS)
+    # all is in the bucket: the guard may destroy the machine, until it gets something to do again
+    assert safe.exists()
+    remote.call("lease", data={"seconds": 600})
+    assert safe.exists()
+    remote.submit("r-2", "true")
+    assert not safe.exists()
+    text = json.dumps(remote.stream("r-1"), default=repr) + record.decode()
+    text += (remote.system / "jobs/r-1/status.json").read_text()
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in text
 
 
