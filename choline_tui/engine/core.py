@@ -273,7 +273,7 @@ class Engine:
             case Do.ACQUIRE:
                 if await at_hand(ctx, run_id):
                     here = ctx.store.run(run_id).plan.place == HERE
-                await (begin if here else acquire)(ctx, run_id)
+                    await (begin if here else acquire)(ctx, run_id)
             case Do.CONNECT:
                 await machine.connect(ctx, rental, attempt)
             case Do.PREPARE:

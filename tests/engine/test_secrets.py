@@ -116,7 +116,7 @@ def test_a_new_engine_does_not_let_a_machine_bill_for_a_missing_value(tmp_path: 
             await world.until(lambda: not world.sim.contracts.alive(), within=1800)
             assert world.clock.time() - billed < 900
             await world.until(lambda: world.run(run).state is RunState.WAITING, within=600)
-            await world.reach(world.clock.monotonic() + 7200)
+            await world.reach(world.clock.monotonic() + 3600)
             assert len(world.sim.contracts.history) == 1
             assert world.store is not None and world.engine is not None
             assert not any(r.failed for r in world.store.rentals(run=run))  # the machine did nothing wrong
