@@ -65,6 +65,8 @@ class Sender:
                 return Transfer(there=size)
             if answer.get("state") == "full":
                 raise no_room(answer)
+            if answer.get("state") != "part":
+                raise RemoteError("The remote's answer about data makes no sense.")
             target = layout.data_tree(key)
             moved = Transfer()
             for last in (False, True):
@@ -113,6 +115,8 @@ class Sender:
             ) from None
         if answer.get("state") == "full":
             raise no_room(answer)
+        if answer.get("state") != "whole":
+            raise RemoteError("The remote's answer about data makes no sense.")
         came = answer.get("fetched")
         size, files = came if isinstance(came, int) and came > 0 else 0, answer.get("files")
         took = asyncio.get_running_loop().time() - began

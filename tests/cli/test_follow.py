@@ -1,6 +1,7 @@
 """Logs as they come, events, and transfers; and the logs that are at home."""
 
 import io
+import math
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,18 @@ def test_a_pipe_gets_a_line_every_few_seconds() -> None:
         and "3s left" in lines[0]
     )
     assert "100%" in lines[-1]
+
+
+def test_a_transfer_says_what_the_machine_costs_meanwhile() -> None:
+    output, _, err = streams()
+    time = [100.0]
+    transfers = Transfers(Screen(output), clock=lambda: time[0])
+    for dollars in (0.01, 0.0266, math.nan, "x", None):
+        time[0] += 10
+        transfers.show({**progress(500_000), "what": "fetching", "dollars": dollars})
+    lines = err.getvalue().splitlines()
+    assert lines[0].startswith("fetching") and lines[0].endswith("3s left  $0.03 so far")
+    assert all(line.endswith("3s left") for line in lines[1:]) and len(lines) == 4
 
 
 def test_a_transfer_that_is_over_at_once_is_silent_in_a_pipe() -> None:

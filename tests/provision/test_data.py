@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from choline_tui.kernel.content import key_of
-from choline_tui.kernel.errors import NotFound, SshDropped, TransferFailed, UsageError
+from choline_tui.kernel.errors import NotFound, RemoteError, SshDropped, TransferFailed, UsageError
 from choline_tui.kernel.handover import Handover
 from choline_tui.kernel.protocol import Lease
 from choline_tui.kernel.session import Item, Progress
@@ -331,6 +331,31 @@ async def test_a_stop_ends_a_fetch_at_once_and_another_goes_on(machine: Machine,
         assert (machine.data("stopped") / "slow").read_bytes() == files.content["/slow"]
     finally:
         files.close()
+
+
+LIES = {
+    'yes \'{"progress": {"what": "checking", "done": 1, "of": 2}}\'': (RemoteError, "never stops"),
+    "yes noise": (RemoteError, "talks without end"),
+    "echo '{\"state\": 5}'": (RemoteError, "makes no sense"),
+    'echo \'{"progress": {"done": -1, "what": "\\u001b[2J"}}\'; echo \'[]\'; echo \'{"state": 1}\'': (
+        RemoteError,
+        "makes no sense",
+    ),
+    'echo \'{"state": "full", "need": "x", "free": null}\'': (TransferFailed, "needs 0 bytes more"),
+    "exit 0": (SshDropped, "ended with 0"),
+    'echo \'{"error": {"code": "KeyboardInterrupt", "message": [1]}}\'': (RemoteError, "without words"),
+}
+
+
+async def test_a_machine_that_lies_about_data(machine: Machine, session: SshSession, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    told: list[Progress] = []
+    for lie, (kind, words) in LIES.items():
+        (machine.home / "choline/.system/run").write_text(lie + "\n")
+        for asked in (item(look(tmp_path / "a")), Item("", "data", url="https://example.com/x")):
+            with pytest.raises(kind, match=words):
+                await session.send("r", [asked], told.append)
+    assert all(p.bytes_done >= 0 and p.what in ("", "checking") for p in told)
 
 
 def cmdline(pid: int) -> bytes:

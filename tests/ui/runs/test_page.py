@@ -409,6 +409,8 @@ def test_the_timeline_names_the_day_and_tells_nothing_twice() -> None:
     [
         ({"what": "results", "bytes_done": 50, "bytes_total": 100},
          "results  ████████          50%  50 B of 100 B, 5 B/s, 10s left"),
+        ({"what": "fetching", "bytes_done": 50, "bytes_total": 100, "dollars": 0.0312},
+         "fetching  ████████          50%  50 B of 100 B, 5 B/s, 10s left, $0.03 so far"),
         ({"bytes_done": 100, "bytes_total": 100}, ""),
         ({"bytes_done": "a", "bytes_total": None}, ""),
         ({"what": "\x1b[2Jx", "bytes_done": 0, "bytes_total": 1000},
