@@ -349,6 +349,7 @@ def _show_run(view: "RunView", context: Context, now: float) -> None:
             ("image", clean(plan.image)),
             ("wanted", f"{wanted}; {plan.type}, {plan.disk_gb:g} GB disk, at most {dollars(plan.cap)}/h"),
             ("variables", ", ".join(clean(n, 60) for n in sorted(plan.env))),
+            ("secrets", ", ".join(f"{clean(n, 60)} ({clean(w, 60)})" for n, w in plan.secrets.items())),
             ("ports", ", ".join(clean(p, 40) for p in plan.ports)),
             ("terminal", f"its own: 'choline attach {run.id}'" if plan.tty else ""),
             ("archived", when(run.archived, now) if run.archived is not None else ""),

@@ -21,7 +21,8 @@ their values are looked up when a run starts: in the environment, in the project
   choline secrets give k3fq7p             to a run that waits for what only a shell had
 
 No value is shown, logged, or written to a file of choline's. On the machine it lies in memory,
-for the run's own commands, and goes when they end; in logs it is replaced by stars."""
+for the run's own commands, and goes when they end; in logs it is replaced by stars (values
+of five characters and more)."""
 
 
 def configure_secrets(parser: argparse.ArgumentParser) -> None:

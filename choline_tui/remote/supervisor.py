@@ -171,7 +171,7 @@ class Supervisor:
         waiting = self._store.waiting()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_S
-            self._vault.sweep([*statuses, *self._over, *waiting])
+            self._vault.sweep([job for job in statuses if job not in self._over] + waiting)
         self._live = live(statuses.values()) + len(waiting)
         self._obey(now)
 

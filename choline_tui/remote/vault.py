@@ -43,10 +43,24 @@ class Vault:
         self._mounts = mounts
 
     def put(self, job: str, given: Handover) -> Kept:
-        """Keep them, instead of what was there. Raises ``OSError``."""
+        """Keep them, instead of what was there: at no moment is there nothing, for the job may be starting.
+        Raises ``OSError``."""
         os.makedirs(self._paths.job(job), mode=0o700, exist_ok=True)
-        self.remove(job)
-        data = json.dumps(given.to_wire()).encode("ascii")
+        old = self._path(job)
+        path = self._write(job, json.dumps(given.to_wire()).encode("ascii"))
+        write_atomic(self._paths.job(job, "secrets"), os.fsencode(path), sync=False)
+        if old and old != path:
+            try:
+                os.unlink(old)
+            except OSError:
+                pass
+        return Kept(memory=path != self._on_disk(job))
+
+    def _on_disk(self, job: str) -> str:
+        return self._paths.job(job, "secrets.json")
+
+    def _write(self, job: str, data: bytes) -> str:
+        """Where they lie now. Raises ``OSError``."""
         for _ in range(3):  # another job's end may take the directory away between two steps
             for directory in self._directories():
                 path = os.path.join(directory, job)
@@ -54,12 +68,9 @@ class Vault:
                     write_atomic(path, data, sync=False)
                 except OSError:  # full, or not to be written to
                     continue
-                self._point(job, path)
-                return Kept(memory=True)
-        path = self._paths.job(job, "secrets.json")
-        write_atomic(path, data, sync=False)
-        self._point(job, path)
-        return Kept(memory=False)
+                return path
+        write_atomic(self._on_disk(job), data, sync=False)
+        return self._on_disk(job)
 
     def read(self, job: str) -> Dict[str, str]:
         """Values by name; empty when there are none (any more)."""
@@ -81,14 +92,14 @@ class Vault:
                 os.unlink(each)
             except OSError:
                 pass
-        if path != self._paths.job(job, "secrets.json"):
+        if path != self._on_disk(job):
             try:
                 os.rmdir(os.path.dirname(path))  # when it was the last one
             except OSError:
                 pass
 
     def sweep(self, known: List[str]) -> None:
-        """Remove what waits for a job that nobody has handed in for long; ``known``: jobs that were."""
+        """Remove what waits for a job that nobody has handed in for long; ``known``: jobs that live."""
         try:
             names = os.listdir(self._paths.jobs)
         except OSError:
@@ -109,9 +120,6 @@ class Vault:
             directory = os.path.join(place, memory_name(os.getuid(), self._paths.home))
             if self._ours(directory):
                 shutil.rmtree(directory, ignore_errors=True)
-
-    def _point(self, job: str, path: str) -> None:
-        write_atomic(self._paths.job(job, "secrets"), os.fsencode(path), sync=False)
 
     def _path(self, job: str) -> str:
         return os.fsdecode(read_bytes(self._paths.job(job, "secrets"), 4096) or b"")

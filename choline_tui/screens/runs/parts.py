@@ -279,6 +279,7 @@ def about(view: "RunView", now: float) -> list[Fact]:
         ("image", clean(plan.image, 400), ""),
         ("terminal", "of its own: a attaches to it" if plan.tty else "", ""),
         ("variables", ", ".join(clean(n, 60) for n in sorted(plan.env)), ""),
+        ("secrets", ", ".join(f"{clean(n, 60)} ({clean(w, 60)})" for n, w in plan.secrets.items()), ""),
         ("ports", ", ".join(clean(p, 40) for p in plan.ports), ""),
         ("data sent", ", ".join(clean(shown(item.path), 200) for item in plan.send), ""),
         ("longest life", span(plan.max_life_s), ""),
