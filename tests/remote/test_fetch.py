@@ -132,6 +132,15 @@ def test_a_sha256_is_believed_and_nothing_else(box: Box, files: Files) -> None:
     assert box.fetch(f"{files.url}/mirror/m.bin#sha256={right}", run="o")["fetched"] == 0, "same bytes"
 
 
+def test_tags_that_never_stay_the_same(box: Box, files: Files) -> None:
+    files.fickle, files.content["/x"] = True, noise(90_000)
+    with pytest.raises(RemoteError, match="keeps changing"):
+        box.fetch(f"{files.url}/x")
+    digest = hashlib.sha256(noise(90_000)).hexdigest()
+    assert box.fetch(f"{files.url}/x#sha256={digest}")["state"] == "whole"
+    assert box.data() == {"x": noise(90_000)}
+
+
 @pytest.mark.parametrize("lack", ["tags", "head", "length"])
 def test_servers_that_lack_something(box: Box, files: Files, lack: str) -> None:
     setattr(files, lack, False)
