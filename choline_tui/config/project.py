@@ -47,6 +47,7 @@ from pydantic import (
 )
 
 from choline_tui.config.environment import EnvironmentTable
+from choline_tui.config.registry import RegistryTable
 from choline_tui.config.settings import RunSettings
 from choline_tui.config.toml import checked, leaves, read_toml
 from choline_tui.kernel.errors import ProjectError
@@ -221,6 +222,9 @@ class Project(BaseModel):
     environment: EnvironmentTable | None = Field(
         None, description="packages that uv installs on the machine, before setup; empty: what is found"
     )
+    registry: RegistryTable | None = Field(
+        None, description="who fetches the container image, where it is not public"
+    )
     name: str = Field("", max_length=100, description="what runs of this project are called")
     gpu: str = Field("", max_length=200, description="number and kind of GPUs, such as 2x4090")
     query: str = Field(
@@ -359,6 +363,7 @@ def read_project(data: dict[str, Any], directory: Path) -> Project:
     top = {name for name in _OVERRIDES if getattr(project, name) is not None}
     needed = [name for item in project.send for name in item.credentials]
     needed += project.results_also.credentials if project.results_also else []
+    needed += [project.registry.password_secret] if project.registry else []
     project = project.model_copy(update={"secrets": list(dict.fromkeys([*project.secrets, *needed]))})
     both = sorted(set(project.secrets) & set(project.env))
     if both:

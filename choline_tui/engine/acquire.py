@@ -50,6 +50,7 @@ async def acquire(ctx: Context, run_id: str) -> None:
         try:
             # before any money is spent: can what is to be sent be had, and can results come home?
             await rehearse(ctx, run)
+            login = await ctx.secrets.login(run)
             await ctx.place.ready()
             account = await ctx.place.account()
             page = await ctx.book.search(plan_query(run.plan), fresh=0, for_rent=True)
@@ -75,7 +76,7 @@ async def acquire(ctx: Context, run_id: str) -> None:
             run = ctx.store.run(run_id)
             if run.want != "run" or not run.live:
                 return
-            if not await _rent(ctx, run, offer, account):
+            if not await _rent(ctx, run, offer, account, login.reveal() if login else None):
                 return
             gone.add(offer.id)
         _nothing(ctx, ctx.store.run(run_id), len(page.offers))
@@ -135,7 +136,7 @@ def _give_up(ctx: Context, run: Run, error: CholineError) -> None:
     )
 
 
-async def _rent(ctx: Context, run: Run, offer: Offer, account: str) -> bool:
+async def _rent(ctx: Context, run: Run, offer: Offer, account: str, login: str | None) -> bool:
     """Rent one offer. True: this offer is gone, try the next; False: done here, whatever came of it."""
     priced = plan_price(offer, run.plan)
     if priced is None:
@@ -171,7 +172,7 @@ async def _rent(ctx: Context, run: Run, offer: Offer, account: str) -> bool:
         batch.run(run.id, state=RunState.ACQUIRING, reason=f"renting {words}", phase="")
     ctx.crash_point("before rent")
     try:
-        contract = await ctx.place.rent(run, run.plan, rental, offer)
+        contract = await ctx.place.rent(run, run.plan, rental, offer, login)
     except OfferGone as error:
         return not _refused(ctx, run, rental, error, Outcome.MISSED)
     except HOPELESS as error:

@@ -383,7 +383,7 @@ def _job(run: Run, attempt: Attempt, rental: Rental, home: str) -> JobSpec:
         grace_s=run.plan.stop_grace_s,
         results_max_bytes=run.plan.results_max_bytes,
         tty=run.plan.tty,
-        secrets=list(run.plan.secrets),
+        secrets=run.plan.job_secrets,
         settle_s=run.plan.results_settle_s,
         disk_pause=run.plan.disk_pause,
         results_exclude=list(run.plan.results_exclude),

@@ -24,7 +24,7 @@ from choline_tui.model.image import cuda_of, image_for
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.query import gpu_spec, parse_query
 from choline_tui.model.request import RunRequest
-from choline_tui.model.run import Plan, Rental, RentalType, Run, SecondHome, SendItem
+from choline_tui.model.run import Plan, Registry, Rental, RentalType, Run, SecondHome, SendItem
 
 __all__ = ["Draft", "cap_from", "draft", "new_id", "when_unreachable"]
 
@@ -125,6 +125,7 @@ def draft(
         type=kind,
         disk_gb=disk,
         image=image,
+        registry=_registry(project),
         offer_id=request.offer,
         machine_id=request.machine_id,
         cap=max_price or ANY_PRICE,
@@ -198,6 +199,13 @@ def _query(request: RunRequest, project: Project | None, disk: float, kind: Rent
             hint="Give --gpu 1x4090, --query '...', --offer ID, or gpu = \"...\" in choline.toml.",
         )
     return replace(query, disk_gb=disk, type=kind, order=(Order("dph_total"),))
+
+
+def _registry(project: Project | None) -> Registry | None:
+    table = project.registry if project is not None else None
+    if table is None:
+        return None
+    return Registry(server=table.server, user=table.user, secret=table.password_secret)
 
 
 def _image(default: str, project: Project | None, query: Query) -> str:

@@ -7,6 +7,7 @@ such a value for another attempt, the run waits, without a machine or soon witho
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +95,19 @@ class RunSecrets:
     def completed(self, run: str) -> float:
         """When the last missing value came (epoch s); 0.0 for a run that never lacked one."""
         return self._complete.get(run, 0.0)
+
+    async def login(self, run: Run) -> Hidden | None:
+        """``-u USER -p PASSWORD SERVER``, as the market takes it, for a run whose image is not public. Raises
+        UsageError when the password is not there any more, or is none that can be said so."""
+        registry = run.plan.registry
+        if registry is None:
+            return None
+        values, _ = await self.of(run.plan, run.id)
+        value = values.get(registry.secret)
+        if value is None or not re.fullmatch(r"[^\s'\"\\]+", value.reveal()):
+            what = "has no value now" if value is None else "is no registry's password: it has spaces, quotes"
+            raise UsageError(f"{registry.secret} {what}", hint=f"It is for {registry.server}: [registry].")
+        return Hidden(f"-u {registry.user} -p {value.reveal()} {registry.server}")
 
     async def veil(self, run: Run) -> "Veil":
         values, _ = await self.of(run.plan, run.id)
@@ -224,7 +238,7 @@ async def to_hand_over(
         _lack(ctx, run, attempt, missing)
         return None
     ctx.secrets.complete(run.id, ctx.clock.time())
-    return Handover({name: value.reveal() for name, value in values.items()})
+    return Handover({name: values[name].reveal() for name in run.plan.job_secrets})
 
 
 async def hand_over(

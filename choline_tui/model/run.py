@@ -19,6 +19,7 @@ __all__ = [
     "Event",
     "Outcome",
     "Plan",
+    "Registry",
     "Rental",
     "RentalState",
     "RentalType",
@@ -104,6 +105,14 @@ class SecondHome(Record):
     region: str = ""
 
 
+class Registry(Record):
+    """Who fetches the container image; ``secret`` names the password."""
+
+    server: str
+    user: str
+    secret: str
+
+
 class Plan(Record):
     """What was decided before any money is spent; frozen with the run."""
 
@@ -124,6 +133,8 @@ class Plan(Record):
     type: RentalType = "on-demand"
     disk_gb: float = 20.0
     image: str = ""
+    registry: Registry | None = None
+    """where the image is not public"""
     offer_id: int | None = None
     machine_id: int | None = None
     cap: float
@@ -164,6 +175,12 @@ class Plan(Record):
     """hold the rental this long after the run, for another one"""
     tty: bool = False
     """the command runs on a terminal of its own, to which people may attach"""
+
+    @property
+    def job_secrets(self) -> list[str]:
+        """Those that the command is given: a registry's password is the market's alone."""
+        kept = self.registry.secret if self.registry is not None else None
+        return [name for name in self.secrets if name != kept]
 
 
 class Run(Record):

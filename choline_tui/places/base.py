@@ -60,8 +60,9 @@ class MarketPlace(Protocol):
         RateLimited."""
         ...
 
-    async def rent(self, run: Run, plan: Plan, rental: Rental, offer: Offer) -> int:
-        """One request, never repeated; the contract id. UnknownOutcome when it cannot be told."""
+    async def rent(self, run: Run, plan: Plan, rental: Rental, offer: Offer, login: str | None = None) -> int:
+        """One request, never repeated; the contract id. ``login``: to the image's registry, as the market
+        takes it. UnknownOutcome when it cannot be told."""
         ...
 
     async def look(self, max_age: float) -> Listing:

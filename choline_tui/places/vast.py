@@ -65,7 +65,7 @@ class VastPlace:
     async def may_rent(self) -> None:
         await self.client.may_rent()
 
-    async def rent(self, run: Run, plan: Plan, rental: Rental, offer: Offer) -> int:
+    async def rent(self, run: Run, plan: Plan, rental: Rental, offer: Offer, login: str | None = None) -> int:
         request = RentRequest(
             image=plan.image,
             disk_gb=plan.disk_gb,
@@ -75,6 +75,7 @@ class VastPlace:
             ),
             ports=tuple(plan.ports),
             price=rental.bid if rental.type == "interruptible" else None,
+            image_login=login,
         )
         return (await self.client.rent(offer.id, request)).contract_id
 

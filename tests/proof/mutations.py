@@ -38,7 +38,7 @@ class Mutation:
     edits: tuple[Edit, ...]
 
 
-RENT = "        contract = await ctx.place.rent(run, run.plan, rental, offer)\n"
+RENT = "        contract = await ctx.place.rent(run, run.plan, rental, offer, login)\n"
 
 MUTATIONS = [
     Mutation(
