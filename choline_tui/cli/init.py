@@ -195,6 +195,7 @@ def _tell(seen: "Look", context: Context) -> None:
     if found.packages:
         rows.append(("environment", f"{len(found.packages)} packages ({found.packages[0].where})"))
     rows.append(("CUDA", "; ".join(f"{f.value} ({f.where}: {f.note})" for f in found.cuda[:3])))
+    rows.append(("cuDNN", "; ".join(f"{f.value} ({f.where})" for f in found.cudnn[:2])))
     rows.append(("GPUs here", ", ".join(f"{f.value}, {f.note}" for f in found.gpus[:8])))
     rows.append(("data", ", ".join(f"{d.path} {size(d.bytes)}" for d in found.data)))
     rows.append(("results", ", ".join(f"{d.path} {size(d.bytes)}" for d in found.results)))
@@ -259,6 +260,9 @@ def _ask(answers: "list[Answer]", flags: dict[str, Any], seen: "Look", context: 
                 break
             except UsageError as error:
                 out.note(f"  {clean(error.message, 300)} {clean(error.hint, 300)}", "yellow")
+    if values.get("environment.from") is None and seen.current is None:
+        # without packages there is no table: an empty one would mean what is found
+        values = {k: v for k, v in values.items() if not k.startswith("environment.") or k in flags}
     return values
 
 

@@ -162,7 +162,7 @@ def _found(seen: Look) -> list[Answer]:
     command, setup = _command(found), _setup(found)
     packages = None if any(taken.key == "setup" for taken in seen.older.taken) else _packages(found)
     answers = [command, setup, _gpu(found, str(command.value or "")), _query(seen)]
-    answers += [packages] if packages is not None else []
+    answers += [packages, *_python(found)] if packages is not None else []
     send = [d for d in found.data if d.sent < d.bytes]
     gigabytes = (sum(d.bytes for d in send) + found.sent_bytes) / GB
     disk = 10 * -(-(PACKAGES_GB + 2.5 * gigabytes) // 10) if gigabytes >= 0.5 else seen.settings.disk
@@ -183,6 +183,17 @@ def _found(seen: Look) -> list[Answer]:
         where = "secrets that would go with the code"
         answers.append(Answer("exclude", ["/" + as_pattern(f.value) for f in found.secret_files], where))
     return answers + _secrets(seen)
+
+
+def _python(found: Survey) -> list[Answer]:
+    """The active environment's own, where no file of the project says which: what ran here runs there."""
+    said = [f for f in found.python if f.where in (".python-version", "pyproject.toml")]
+    if said or not found.python:
+        return []
+    first = found.python[0]
+    return [
+        Answer("environment.python", ".".join(first.value.split(".")[:2]), f"{first.where}: {first.note}")
+    ]
 
 
 def as_pattern(path: str) -> str:

@@ -96,8 +96,8 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
 
 
 class Draft:
-    """``values`` by key, dotted for a table's (None: not to stand in the file); ``where``: what a value comes
-    from; ``others``: what else was found for it; ``wrong``: by key, what was typed that cannot be, and why.
+    """``values`` by key, dotted for a table's (None: not to stand in the file); ``others``: what else was
+    found; ``wrong``: by key, what was typed that cannot be, and why.
 
     Nothing here blocks but ``save``.
     """
@@ -114,19 +114,20 @@ class Draft:
         self.seen = seen
         self.schema = schema
         self.values: dict[str, Any] = {}
-        self.where: dict[str, str] = {}
+        self._came: dict[str, tuple[Any, str]] = {}
+        """by key, a value and what it comes from"""
         self.others: dict[str, tuple[str, ...]] = {}
         self.wrong: dict[str, tuple[str, str]] = {}
         self.templates: Mapping[str, Template] = {}
         """what there is to begin with, by name"""
         self.template = ""
         """name of the one that was taken"""
-        self._before: dict[str, tuple[Any, str, Any]] = {}
+        self._before: dict[str, tuple[Any, tuple[Any, str] | None, Any]] = {}
         """by key, what a template replaced: value, where it was from, and the template's"""
         self._start(propose(seen))
         for key, value in (flags or {}).items():
             self.values[key] = value
-            self.where[key] = "the command line"
+            self._came[key] = (value, "the command line")
         self._touched = bool(flags)
 
     def _start(self, answers: list[Answer]) -> None:
@@ -137,15 +138,15 @@ class Draft:
             if self.seen.current is None:
                 if answer.value is not None:
                     self.values[answer.key] = answer.value
-                    self.where[answer.key] = answer.where
+                    self._came[answer.key] = (answer.value, answer.where)
                 self.others[answer.key] = tuple(dict.fromkeys(o for o in (found, *answer.others) if o))
             elif answer.key in self.values:
                 # the file's own: what was found beside it is in the answer's others
-                self.where[answer.key] = PROJECT_FILE
+                self._came[answer.key] = (self.values[answer.key], PROJECT_FILE)
                 self.others[answer.key] = tuple(dict.fromkeys(o for o in (found, *answer.others) if o))
             elif found:
                 self.others[answer.key] = (found, *answer.others)
-                self.where[answer.key] = f"not in the file; found: {answer.where}"
+                self._came[answer.key] = (None, f"not in the file; found: {answer.where}")
 
     def _read(self, data: Mapping[str, Any]) -> None:
         """All that the file says, as flat keys."""
@@ -160,6 +161,16 @@ class Draft:
 
     def get(self, key: str) -> Any:
         return self.values.get(key)
+
+    def where(self, key: str) -> str:
+        """What the answer comes from; '' for one that was typed."""
+        value, where = self._came.get(key, (None, ""))
+        return where if value == self.values.get(key) else ""
+
+    def came_from(self, key: str, value: Any, where: str) -> None:
+        """An answer that was not typed."""
+        self.values[key] = value
+        self._came[key] = (value, where)
 
     def typed(self, key: str) -> str:
         """What stands in the line of ``key``: what was typed, right or wrong."""
@@ -185,6 +196,9 @@ class Draft:
         if read != before:
             self._touched = True
             self.values[key] = read
+            if key == "environment.from" and read is None:
+                # a table that is there without it would mean: what is found
+                self.values.update({k: None for k in self.values if k.startswith("environment.")})
         return ""
 
     def env(self) -> dict[str, str]:
@@ -209,15 +223,17 @@ class Draft:
     def apply(self, name: str, values: Mapping[str, Any]) -> None:
         """Take a template's answers over what was found; what a template does not say stays. ``name`` '':
         none any more; what it brought, and nobody changed since, goes back to what it was."""
-        for key, (value, where, taken) in self._before.items():
+        for key, (value, came, taken) in self._before.items():
+            if came is not None:
+                self._came[key] = came
+            else:
+                self._came.pop(key, None)
             if self.values.get(key) == taken:
                 self.values[key] = value
-                self.where[key] = where
         self._before = {}
         for key, value in values.items():
-            self._before[key] = (self.values.get(key), self.where.get(key, ""), value)
-            self.values[key] = value
-            self.where[key] = f"template {name}"
+            self._before[key] = (self.values.get(key), self._came.get(key), value)
+            self.came_from(key, value, f"template {name}")
             self.wrong.pop(key, None)
         self.template = name
         self._touched = True
@@ -241,8 +257,8 @@ class Draft:
     def text(self) -> str:
         """The file as it would be written. Raises ProjectError when the file that is there is none that can
         be edited."""
-        found = {key: self.where.get(key, "") for key in self.values}
-        return rendered(self.seen, self.values, {k: w for k, w in found.items() if w}, schema=self.schema)
+        found = {key: where for key in self.values if (where := self.where(key))}
+        return rendered(self.seen, self.values, found, schema=self.schema)
 
     def take_text(self, text: str) -> None:
         """The file as a person edited it is what counts from now on. Raises ProjectError for what is no
@@ -253,9 +269,9 @@ class Draft:
         self.seen = replace(self.seen, text=text, current=data)
         before = dict(self.values)
         self._read(data)
-        for key in list(self.where):
-            if self.values.get(key) != before.get(key):
-                self.where[key] = "edited by hand"
+        for key, value in self.values.items():
+            if value != before.get(key):
+                self._came[key] = (value, "edited by hand")
         self.wrong.clear()
         self._touched = True
 

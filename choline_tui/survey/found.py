@@ -42,6 +42,8 @@ class Survey:
     """of the active environment: ``name==version``"""
     cuda: list[Finding] = field(default_factory=list)
     """``value``: a version such as 12.8; ``note``: what says so"""
+    cudnn: list[Finding] = field(default_factory=list)
+    """as ``cuda``: 9.7; what packages bring, then what this computer has"""
     gpus: list[Finding] = field(default_factory=list)
     """of this computer"""
     images: list[Finding] = field(default_factory=list)

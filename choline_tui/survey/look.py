@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from choline_tui.kernel.errors import ProjectError
 from choline_tui.survey.commands import find_commands
+from choline_tui.survey.cudnn import find_cudnn
 from choline_tui.survey.environment import (
     find_cuda,
     find_dependencies,
@@ -54,6 +55,7 @@ def survey(
     found.dependencies = find_dependencies(tree, pyproject)
     found.packages = find_packages(tree, environ)
     found.cuda, found.gpus = find_cuda(tree, found.packages, ask)
+    found.cudnn = find_cudnn(tree, found.packages, environ)
     found.images = find_images(tree)
     first = found.commands[0].value if found.commands else ""
     found.data, found.results = find_directories(tree, sent, first)

@@ -255,3 +255,14 @@ def test_a_file_that_no_longer_fits_is_told(tmp_path: Path) -> None:
     top = project(tmp_path, {"choline.toml": text, "train.py": MAIN})
     (found,) = [p for p in check_file(top, environ(tmp_path)).problems if "requirements" in p.message]
     assert "is gone" in found.message and not found.fatal
+
+
+def test_the_python_that_ran_here_is_written_where_no_file_says_one(tmp_path: Path) -> None:
+    top = project(tmp_path, {"train.py": MAIN, "requirements.txt": "numpy==2.1.0\n"})
+    (top / ".venv").mkdir()
+    (top / ".venv" / "pyvenv.cfg").write_text("version = 3.11.7\n")
+    _, written = unattended(top, tmp_path)
+    assert written["environment"] == {"from": "requirements.txt", "python": "3.11"}
+    (top / "choline.toml").unlink()
+    (top / ".python-version").write_text("3.12\n")
+    assert unattended(top, tmp_path)[1]["environment"] == {"from": "requirements.txt"}

@@ -40,5 +40,9 @@ class BareRuns(Bare):
     WHERE = "runs"
 
 
+class BareWizard(Bare):
+    WHERE = "wizard"
+
+
 class BareApp(FakeApp):
-    MODES: ClassVar[Any] = {"offers": Bare, "runs": BareRuns}
+    MODES: ClassVar[Any] = {"offers": Bare, "runs": BareRuns, "wizard": BareWizard}

@@ -219,6 +219,7 @@ async def test_read_only_drops_what_spends_or_destroys(monkeypatch: pytest.Monke
 EFFECTS: dict[str, Callable[[Any], bool]] = {
     "app.offers": lambda app: app.main_screen.WHERE == "offers",
     "app.runs": lambda app: app.main_screen.WHERE == "runs",
+    "app.wizard": lambda app: app.main_screen.WHERE == "wizard",
     "app.help": lambda app: isinstance(app.screen, HelpScreen),
     "app.palette": lambda app: isinstance(app.screen, PaletteScreen),
     "app.errors": lambda app: isinstance(app.screen, ErrorsScreen),

@@ -252,6 +252,14 @@ class LineField(Vertical):
         line.update(Content(clean(wrong, 300)))
         self.set_class(bool(wrong), "-wrong")
 
+    def say_where(self, where: str) -> None:
+        """What the value comes from, '' for what was typed."""
+        if self.spec.short:
+            about = Content.styled(clean(where or self.spec.help, 300), "$muted")
+            self.query_one(".about", Static).update(about, layout=False)
+        else:
+            self.query_one(".label", Static).update(_label(self.spec.label, where), layout=False)
+
     @property
     def input(self) -> LineInput:
         return self.query_one(LineInput)

@@ -344,6 +344,8 @@ class WizardScreen(MainScreen):
         else:
             wrong = draft.put(key, event.value)
         event.field.tell(wrong)
+        if isinstance(event.field, LineField):
+            event.field.say_where(draft.where(key))
         self._say_steps()
         self._tell_facts(draft)
         self._later()
@@ -566,7 +568,7 @@ class WizardScreen(MainScreen):
         for key, value in values.items():
             wrong = draft.put(key, str(value) if value is not None else None)
             if not wrong and value is not None:
-                draft.where[key] = "chosen on the market"
+                draft.came_from(key, draft.get(key), "chosen on the market")
         self.at = next(n for n, step in enumerate(self.steps) if step is not None and step.id == "hardware")
         self.show()
 

@@ -31,7 +31,7 @@ def _line(
     draft: "Draft", key: str, label: str, help: str = "", empty: str = "", *, short: bool = False
 ) -> Line:
     wrong = draft.wrong.get(key, ("", ""))[1]
-    where = draft.where.get(key, "")
+    where = draft.where(key)
     others = draft.others.get(key, ())
     return Line(key, label, help, draft.typed(key), where, others, empty, wrong, short)
 
@@ -178,6 +178,8 @@ def _environment(draft: "Draft") -> list[Spec]:
     cuda = "; ".join(f"{f.value} ({f.where}: {f.note})" for f in found.cuda[:3])
     if cuda:
         rows.append(("CUDA", cuda, ""))
+    if found.cudnn:
+        rows.append(("cuDNN", "; ".join(f"{f.value} ({f.where})" for f in found.cudnn[:2]), ""))
     source = draft.get("environment.from")
     kinds = [Tick(f.value, f.value, "uv installs them on the machine", False)
              for f in found.dependencies[:5]]  # fmt: skip
