@@ -63,8 +63,8 @@ def _url(value: str) -> str:
         raise ValueError("needs an address such as https://pypi.example.org/simple")
     if re.match(r"[a-z]+://[^/]*@", value):
         raise ValueError(
-            "holds a name or password: a credential does not belong into the file. uv takes it from "
-            "UV_INDEX_URL, a .netrc or a keyring of the machine"
+            "holds a name or password: a credential does not belong into the file. Name a secret that uv "
+            'reads, such as secrets = ["UV_INDEX_URL"], in place of it'
         )
     return value
 

@@ -4,17 +4,20 @@ from pathlib import Path
 
 from choline_tui.config.environment import EnvironmentTable, readable_source
 from choline_tui.engine.context import Context
-from choline_tui.kernel.errors import UsageError
+from choline_tui.kernel.errors import ProjectError, UsageError
 from choline_tui.model.conditions import Query
 from choline_tui.model.environment import Environment
 from choline_tui.model.fit_environment import driver_bounds, fit_environment, unpacked_bytes
 from choline_tui.model.query import parse_query
+from choline_tui.model.run import Plan
 from choline_tui.model.wheels import cuda_version
-from choline_tui.provision.environment import SAID, told, why_failed
+from choline_tui.provision.environment import SAID, setup_script, told, why_failed
 from choline_tui.survey.packages import read_packages
 
-__all__ = ["fitting_driver", "heard", "plan_environment", "why_setup_failed"]
+__all__ = ["check_setup", "fitting_driver", "heard", "plan_environment", "why_setup_failed"]
 
+MAX_SETUP = 1 << 20
+"""characters of a set-up that a supervisor takes (``kernel.protocol.JobSpec``)"""
 LOG_TAIL = 64 << 10
 """bytes of a set-up's log that are looked at"""
 
@@ -59,6 +62,14 @@ def plan_environment(
             hint="Make it larger: disk = ..., or --disk.",
         )
     return environment
+
+
+def check_setup(plan: Plan) -> None:
+    """Raises ProjectError for a set-up that would be cut off on its way."""
+    if len(setup_script(plan.environment, plan.setup)) > MAX_SETUP:
+        raise ProjectError(
+            "the set-up is longer than a machine takes (1 MiB)", hint="Put it into a script of the project."
+        )
 
 
 def fitting_driver(query: Query, environment: Environment | None, *, named: bool) -> Query:

@@ -11,7 +11,7 @@ from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import Project, find_project, load_project
 from choline_tui.config.settings import Settings
-from choline_tui.engine.environment import fitting_driver, plan_environment
+from choline_tui.engine.environment import check_setup, fitting_driver, plan_environment
 from choline_tui.engine.secrets import named
 from choline_tui.kernel.errors import NoOffer, ProjectError, UsageError
 from choline_tui.model.choose import choose, plan_price
@@ -158,6 +158,7 @@ def draft(
         keep_s=request.keep_s or 0.0,
         tty=request.tty if request.tty is not None else bool(project and project.tty),
     )
+    check_setup(plan)
     premium = request.premium if request.premium is not None else run.premium
     capped = max_price is not None and request.premium is None
     if request.place == HERE:

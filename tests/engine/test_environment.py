@@ -131,6 +131,12 @@ def test_code_of_now_is_planned_with_its_packages_of_now(top: Path) -> None:
     assert planned(top, like=then, same_code=True, env_from="image").environment == Environment(kind="image")
 
 
+def test_a_set_up_that_would_be_cut_off_is_refused(top: Path) -> None:
+    (top / "requirements.txt").write_text("numpy\n")
+    with pytest.raises(ProjectError, match="longer than a machine takes"):
+        planned(top, f'setup = "{"x" * ((1 << 20) - 100)}"\n[environment]\n')
+
+
 @pytest.mark.parametrize(
     ("toml", "says"),
     [
@@ -140,7 +146,7 @@ def test_code_of_now_is_planned_with_its_packages_of_now(top: Path) -> None:
         ('python = "three"', "needs a version"),
         ('apt = ["x; reboot"]', "is not the name of a Debian package"),
         ('extras = ["a b"]', "is not the name of an extra"),
-        ('index = "https://me:secret@x/simple"', "a credential does not belong"),
+        ('index = "https://me:hunter2@x/simple"', "a credential does not belong"),
         ('extra_index = ["ftp://x"]', "needs an address"),
         ('cuda = "new"', 'needs "auto", "cpu" or a version'),
         ('form = "uv.lock"', "there is no setting 'environment.form'"),
@@ -149,7 +155,7 @@ def test_code_of_now_is_planned_with_its_packages_of_now(top: Path) -> None:
 def test_a_table_that_is_wrong(top: Path, toml: str, says: str) -> None:
     with pytest.raises(ProjectError) as refused:
         planned(top, f"[environment]\n{toml}\n")
-    assert says in refused.value.message and "secret" not in refused.value.message
+    assert says in refused.value.message and "hunter2" not in refused.value.message
 
 
 def test_a_flag_that_names_no_such_file(top: Path) -> None:

@@ -306,6 +306,26 @@ def test_what_was_made_at_home_is_installed_and_belongs_to_its_lock(computer: Co
     assert refused.code == 1 and "is not the one that this run was planned with" in why_failed(refused.text)
 
 
+POETRY = """
+[[package]]
+name = "alpha"
+version = "1.0"
+[[package]]
+name = "beta"
+version = "1.2"
+[[package]]
+name = "elsewhere"
+version = "9"
+"""
+
+
+def test_the_versions_of_a_poetry_lock(computer: Computer) -> None:
+    pyproject = '[tool.poetry.dependencies]\npython = "^3.8"\nalpha = "*"\n'
+    computer.source("one", {"poetry.lock": POETRY, "pyproject.toml": pyproject})
+    done = computer.shell("one", setup_script(computer.environment("one"), f"{LOOK}; pip list"))
+    assert done.how == "built" and "\n1.0 " in done.text and "elsewhere" not in done.text, done.text
+
+
 def test_nothing_but_python_and_nothing_at_all(computer: Computer) -> None:
     computer.source("one", {"train.py": ""})
     done = computer.shell("one", setup_script(computer.environment("one"), "python -c 'print(1)'"))
