@@ -55,9 +55,11 @@ from choline_tui.kernel.source import is_source, parse
 from choline_tui.model.filters import Filter
 from choline_tui.model.tokens import TOO_OPEN, token_kind, why_not
 
-__all__ = ["PROJECT_FILE", "Project", "Send", "find_project", "load_project", "read_project"]
+__all__ = ["KEPT_HERE", "PROJECT_FILE", "Project", "Send", "find_project", "load_project", "read_project"]
 
 PROJECT_FILE = "choline.toml"
+KEPT_HERE = ("/.env",)
+"""pattern of what is not sent with the code of a run that has secrets"""
 
 _OVERRIDES = ("image", "disk", "premium", "type", "max_price")
 """settings of [run] that may also stand at the top of the project's file"""
@@ -282,7 +284,8 @@ class Project(BaseModel):
         default_factory=list,
         max_length=100,
         description="names of variables whose values are secret: looked up when a run starts, in the "
-        "environment, .env, .netrc and the system keyring; kept in no file of choline's",
+        "environment, .env (which is not sent then), .netrc and the system keyring; kept in no file of "
+        "choline's",
     )
     run: dict[str, Any] = Field(default_factory=dict, description="settings of [run], over the home file")
     filter: Filter | None = Field(
@@ -309,8 +312,10 @@ class Project(BaseModel):
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """Patterns for the frozen copy: ``exclude``, and the directories results come home to."""
-        return (*self.exclude, f"/{self.results_dir}/", *(f"/{path}/" for path in self.results))
+        """Patterns for the frozen copy: ``exclude``, and the directories results come home to. A file that
+        secrets are read from is not copied, neither into this home nor to a machine."""
+        kept = KEPT_HERE if self.secrets else ()
+        return (*self.exclude, *kept, f"/{self.results_dir}/", *(f"/{path}/" for path in self.results))
 
     def data(self) -> list[Send]:
         """``send`` with absolute paths; what the machine fetches as it stands. ``ProjectError`` names a path

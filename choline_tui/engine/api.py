@@ -17,7 +17,7 @@ from choline_tui.config.paths import Paths
 from choline_tui.config.project import find_project, load_project
 from choline_tui.engine.acquire import rehearse
 from choline_tui.engine.checked import checked, read_request
-from choline_tui.engine.code import WITHOUT_PROJECT, CodeMethods
+from choline_tui.engine.code import CodeMethods, left_out
 from choline_tui.engine.core import Engine
 from choline_tui.engine.estimate import Amount, amount_of
 from choline_tui.engine.follow import follow
@@ -319,7 +319,7 @@ class Api:
         if like is not None and request.same_code:
             check_code_is_there(like)
             return like.code
-        exclude = made.project.excluded if made.project else WITHOUT_PROJECT
+        exclude = left_out(made.project, made.plan)
         if request.commit:
             return await asyncio.to_thread(
                 capture_commit,

@@ -23,7 +23,7 @@ from choline_tui.codestate import (
     write_difference,
 )
 from choline_tui.config.paths import Paths
-from choline_tui.config.project import load_project
+from choline_tui.config.project import KEPT_HERE, Project, load_project
 from choline_tui.engine.context import Context
 from choline_tui.engine.gate import Gate
 from choline_tui.engine.removal import check_code_is_there
@@ -31,15 +31,21 @@ from choline_tui.engine.server import Method
 from choline_tui.kernel.errors import CholineError, RemoteError, StoreError, UsageError
 from choline_tui.kernel.session import Item, Progress
 from choline_tui.model.code import CodeFile, CodeState
-from choline_tui.model.run import Attempt, Rental, Run
+from choline_tui.model.run import Attempt, Plan, Rental, Run
 
-__all__ = ["WITHOUT_PROJECT", "CodeMethods"]
+__all__ = ["CodeMethods", "left_out"]
 
 WITHOUT_PROJECT = ("/results/",)
 """left out where no choline.toml says what to leave out"""
 _CHUNK = 1 << 18
 _NAMED = 5
 """files that an event names"""
+
+
+def left_out(project: Project | None, plan: Plan) -> tuple[str, ...]:
+    """Patterns of code that is not copied for a run."""
+    patterns = project.excluded if project is not None else WITHOUT_PROJECT
+    return (*patterns, *KEPT_HERE) if plan.secrets else patterns
 
 
 class CodeMethods:
@@ -67,7 +73,7 @@ class CodeMethods:
         """The run's project as it is now."""
         directory = Path(run.plan.project)
         project = load_project(directory) if (directory / "choline.toml").is_file() else None
-        exclude = project.excluded if project else WITHOUT_PROJECT
+        exclude = left_out(project, run.plan)
         return await asyncio.to_thread(
             capture, directory, into, exclude=exclude, objects=self.paths.objects_dir
         )

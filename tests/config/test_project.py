@@ -47,7 +47,7 @@ def test_a_whole_project(tmp_path: Path) -> None:
         "max_life": "48h",
     }
     assert [(s.path, s.into) for s in found.data()] == [(str(tmp_path / "corpus"), ""), ("/", "root")]
-    assert found.excluded == ("*.ckpt", "/results/", "/out/checkpoints/")
+    assert found.excluded == ("*.ckpt", "/.env", "/results/", "/out/checkpoints/")
     assert found.env == {"SEED": "7"}
     assert found.results_also is not None and found.results_also.to == "s3://bucket/runs"
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(found.secrets)
@@ -152,7 +152,10 @@ def test_a_value_that_looks_like_a_secret_is_refused_and_not_repeated(
 
 def test_secrets_are_names(tmp_path: Path) -> None:
     (tmp_path / "choline.toml").write_text('secrets = ["HF_TOKEN", "WANDB_API_KEY", "HF_TOKEN"]\n')
-    assert load_project(tmp_path).secrets == ["HF_TOKEN", "WANDB_API_KEY"]
+    project = load_project(tmp_path)
+    assert project.secrets == ["HF_TOKEN", "WANDB_API_KEY"]
+    assert "/.env" in project.excluded  # what they are read from is copied nowhere
+    assert "/.env" not in project.model_copy(update={"secrets": []}).excluded
     for text, words in (
         ('secrets = ["my secret text"]', "names of variables"),
         ('secrets = ["CHOLINE_RUN"]', "set by choline"),

@@ -69,7 +69,7 @@ async def test_from_three_places_to_the_command_and_nowhere_else(tmp_path: Path,
     user.mkdir()
     (project / "train.py").write_text(SCRIPT)
     (project / "choline.toml").write_text(
-        'command = "python3 train.py"\ngpu = "1x4090"\nexclude = ["/.env"]\n'
+        'command = "python3 train.py"\ngpu = "1x4090"\n'
         'setup = "echo set up with $HF_TOKEN"\nsecrets = ["HF_TOKEN", "OF_FILE", "WANDB_API_KEY"]\n'
     )
     paths = Paths(home).ensure()
@@ -103,7 +103,7 @@ async def test_from_three_places_to_the_command_and_nowhere_else(tmp_path: Path,
             return any(b"inside" in path.read_bytes() for path in paths.runs_dir.glob("*/attempt-1/run.log"))
 
         await eventually(begun, within=60, what="the command's output")
-        # at home, and on the machine's disk, while it runs
+        # at home, and on the machine's disk, while it runs: nor did .env go with the code
         assert files_with_one(home, market, project / "results") == [] and seen == []
         log = next(paths.runs_dir.glob("*/attempt-1/run.log"))
         name = log.parent.parent.name
