@@ -15,6 +15,7 @@ from choline_tui.codestate.memory import Known, Memory, mark_of, settled
 from choline_tui.codestate.objects import Objects
 from choline_tui.codestate.patterns import Patterns, read_patterns
 from choline_tui.codestate.repository import Position, in_repository, position
+from choline_tui.codestate.unchanged import Shortcut
 from choline_tui.kernel.errors import ProjectError, StoreError
 from choline_tui.model.code import CodeFile, CodeState
 
@@ -54,9 +55,12 @@ def capture(
     except OSError as error:
         raise ProjectError(f"cannot read {os.path.join(top, IGNORE_FILE)}: {error.strerror}") from None
     patterns = Patterns([*ignored, *exclude])
-    where, listing = _look(top, patterns)
     store = Objects(os.path.abspath(objects if objects is not None else into / "objects"))
     memory = Memory(store.directory, top, store.sign())
+    shortcut = Shortcut(top, memory.file, [*ignored, *exclude], memory.sign)
+    if shortcut.possible and (state := shortcut.take(into)) is not None:
+        return state
+    where, listing = _look(top, patterns)
     freezer = _Freezer(os.fsencode(top), store, listing.used_git, memory.read())
     try:
         freezer.take_all(listing.files)
@@ -68,9 +72,13 @@ def capture(
             memory.write(freezer.keep)
     except OSError as error:
         raise cannot_keep(store, error) from None
-    return describe(
+    state = describe(
         where or Position(), freezer.sizes, digest, into, store, listing.warnings, freezer.links_out
     )
+    if where is not None and os.path.isdir(os.path.join(top, ".git")):
+        same = not freezer.read and len(freezer.keep) == len(freezer.known)
+        shortcut.learn(state, freezer.keep, same=same and not state.warnings)
+    return state
 
 
 def _look(top: str, patterns: Patterns) -> tuple[Position | None, Listing]:
@@ -163,6 +171,8 @@ class _Freezer:
         self.links_out: list[str] = []
         self.keep: dict[bytes, Known] = {}
         self.learned = 0
+        self.read = 0
+        """files whose content was read, known or not"""
         self._now = time.time_ns()
 
     def take_all(self, files: list[tuple[bytes, os.stat_result]]) -> None:
@@ -229,6 +239,7 @@ class _Freezer:
             os.close(handle)
         if size != after.st_size or _mark(before) != _mark(after):
             return False
+        self.read += 1
         line = self._add(
             CodeFile.model_construct(
                 path=path, size=size, mode=0o755 if executable else 0o644, digest=digest, link=None

@@ -231,7 +231,8 @@ MUTATIONS = [
                 machine._fetch_final,
                 "    moved = await bring(ctx, session, run, final=True)\n",
                 "    try:\n        moved = await bring(ctx, session, run, final=True)\n"
-                "    except RemoteError:\n        from choline_tui.kernel.session import Transfer\n        moved = Transfer()\n",
+                "    except RemoteError:\n        from choline_tui.kernel.session import Transfer\n"
+                "        moved = Transfer()\n",
             ),
         ),
     ),
