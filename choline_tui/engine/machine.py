@@ -321,6 +321,8 @@ async def _send(
     secrets: Handover,
     looking: "asyncio.Task[Probe]",
 ) -> None:
+    if run.plan.send:
+        ctx.ledger.run(run.id, phase="its data is on the way")
     for round_ in range(1, CHANGES + 1):
         items = [with_values(item, secrets) for item in await _what_to_send(ctx, run)]
         try:
