@@ -54,10 +54,11 @@ def capture(
         ignored = read_patterns(os.path.join(top, IGNORE_FILE))
     except OSError as error:
         raise ProjectError(f"cannot read {os.path.join(top, IGNORE_FILE)}: {error.strerror}") from None
-    patterns = Patterns([*ignored, *exclude])
+    rules: list[bytes | str] = [*ignored, *exclude]
+    patterns = Patterns(rules)
     store = Objects(os.path.abspath(objects if objects is not None else into / "objects"))
     memory = Memory(store.directory, top, store.sign())
-    shortcut = Shortcut(top, memory.file, [*ignored, *exclude], memory.sign)
+    shortcut = Shortcut(top, memory.file, rules, memory.sign)
     if shortcut.possible and (state := shortcut.take(into)) is not None:
         return state
     where, listing = _look(top, patterns)
