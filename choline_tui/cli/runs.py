@@ -410,6 +410,9 @@ def pull(args: argparse.Namespace, context: Context) -> int:
         context.out.json(answer)
     else:
         whole = "complete" if answer.get("complete") else "the run may still write more"
+        if answer.get("unfinished"):
+            files = "1 file is" if answer["unfinished"] == 1 else f"{number(answer['unfinished'])} files are"
+            whole = f"{files} still being written; small ones are shown in unfinished/"
         if not answer.get("files"):
             what = "the results are at home" if answer.get("complete") else "nothing new; results come home"
             context.out.line(f"{what} in {clean(answer.get('into'), 1000)} ({whole})")

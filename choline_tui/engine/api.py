@@ -481,7 +481,7 @@ class Api:
             await self.ctx.sessions.drop(rental.id)
             raise
         self.ctx.ledger.run(found.id, results_synced=self.ctx.clock.time())
-        return {**answer, "files": moved.files, "bytes": moved.bytes}
+        return {**answer, "files": moved.files, "bytes": moved.bytes, "unfinished": moved.unfinished}
 
     def _reachable(self, run: Run) -> Rental | None:
         if run.plan.place == HERE:

@@ -80,6 +80,8 @@ class Transfer:
     there: int = 0
     """bytes that the remote had already"""
     skipped: List[str] = field(default_factory=list)
+    unfinished: int = 0
+    """files that were still being written, and do not count as brought"""
 
 
 @dataclass(frozen=True)

@@ -621,6 +621,7 @@ def _told(error: Mapping[str, Any]) -> CholineError:
 def _add(total: Transfer, done: Transfer) -> None:
     total.bytes += done.bytes
     total.files += done.files
+    total.unfinished += done.unfinished
     total.seconds += done.seconds
     if total.how in ("", "none"):
         total.how = done.how

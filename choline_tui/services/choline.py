@@ -412,8 +412,8 @@ class Choline(MarketServices, CodeServices, SecretServices, Verbs):
         return Run.model_validate(await self._call("run", run=run))
 
     async def pull(self, run: str) -> dict[str, Any]:
-        """Bring results home now: {"into", "files", "bytes", "complete"}. Raises NotFound; RemoteError when
-        its machine cannot be reached."""
+        """Bring results home now: {"into", "files", "bytes", "complete"}, and "unfinished": how many files
+        were still being written. Raises NotFound; RemoteError when its machine cannot be reached."""
         answer: dict[str, Any] = await self._call("pull", run=run)
         return answer
 

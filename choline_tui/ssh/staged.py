@@ -94,7 +94,8 @@ async def bring(
     found = sort(there, here, look.now, settle, differs, lambda name: _is_file(way.unfinished, name))
     needed = sum(entry.size for entry in found.ready.values() if entry.kind == "f")
     await asyncio.to_thread(versions.make_room, base / VERSIONS, needed + KEPT_FREE)
-    moved = Transfer(how="none", skipped=skipped)
+    unfinished = len(found.changing) + len(found.waiting)
+    moved = Transfer(how="none", skipped=skipped, unfinished=unfinished)
     folder = Folder(way.dest)
     try:
         moved.skipped += await asyncio.to_thread(one_here, folder, there)

@@ -127,13 +127,6 @@ def test_a_machine_that_ended_itself_with_all_in_the_bucket_is_a_run_that_ended(
     assert not run.results_complete and "results are in s3://bucket/runs" in run.also
 
 
-def test_a_machine_that_vanished_without_such_a_word_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, rented, _ = vanishes(tmp_path, monkeypatch, [None])
-    assert (run.outcome, rented) == (Outcome.SUCCEEDED, 2)
-
-
 def test_a_bucket_that_never_answers_is_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

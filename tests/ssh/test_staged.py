@@ -54,9 +54,14 @@ async def test_checkpoints_come_whole_and_what_is_written_stays_apart(
     async def sync(final: bool = False) -> int:
         got = await bring(conn, "results", home, "results", rules=rules, final=final, method=method)
         assert not got.skipped
+        nonlocal unfinished_files
+        unfinished_files = got.unfinished
         return got.files
 
+    unfinished_files = 0
+
     assert await sync() == 1
+    assert unfinished_files == 2
     first = {"results/last.pt": b"epoch 1", "results/best.pt": b"epoch 1"}
     assert contents(home) == {**first, "unfinished/results/train.log": b"line 1\n"}
     assert (home / "results/best.pt").is_symlink()
