@@ -393,7 +393,8 @@ class SshSession:
         command = f"sh {snippets.LAUNCHER} manifest {run}" + (" --only" if only is not None else "")
         async with conn.process(command) as process:
             if only is not None:
-                process.write(b"\0".join(only))
+                with contextlib.suppress(SshDropped):  # one that does not read says why, or nothing
+                    process.write(b"\0".join(only))
             process.close_stdin()
             try:
                 while line := await _next_line(process, HASHING_S, Frame.MAX_LINE):
@@ -423,7 +424,8 @@ class SshSession:
         conn = await self._connection()
         noise, patience = _Noise(), _Patience()
         async with conn.process(f"sh {snippets.LAUNCHER} data") as process:
-            process.write(json.dumps(request).encode())
+            with contextlib.suppress(SshDropped):  # as above
+                process.write(json.dumps(request).encode())
             process.close_stdin()
             while line := await _next_line(process, DATA_SILENCE_S, MAX_DATA_LINE):
                 if noise.is_noise(line):
