@@ -19,7 +19,8 @@
         spool/          jobs in: <job>.json, by atomic rename
         stop/           stop requests in: <job>.json, by atomic rename
         data/<key>/     data by content, shared by the runs that use it: tree/, whole, lock, runs/, part/
-        jobs/<job>/     spec.json, status.json, setup.log, run.log; tty: where its terminal is attached to
+        jobs/<job>/     spec.json, status.json, setup.log, run.log; tty: where its terminal is attached to;
+                        secrets: where its secrets lie (``remote/vault.py``)
         guard/          deadline, env (0600: CONTAINER_ID, CONTAINER_API_KEY, VAST_URL), environ (the
                         container's variables), safe (may be destroyed), expired, guard.log, pid
 

@@ -7,7 +7,8 @@ plain, lines              logs and any foreign text                             
 frames                    a job's stream (``kernel/frames``)                     ValueError
 manifest                  the list of results (``kernel/manifest``)              ValueError
 job status, status,       a supervisor's answers (``kernel/protocol``)           ValueError
-lease, job, gpu
+lease, job, gpu, kept
+masked logs               logs as they come home (``kernel/mask``)               nothing
 nvidia-smi                the driver's list of cards                             nothing
 marked, df, market, cards the first contact's shell (``provision``)              nothing
 answer                    what our program prints, in between other talk         RemoteError and those it tells
@@ -65,6 +66,8 @@ from choline_tui.kernel.errors import (
     TransferFailed,
     error_from_wire,
 )
+from choline_tui.kernel.handover import Handover, Kept
+from choline_tui.kernel.mask import Masker
 from choline_tui.kernel.protocol import GpuFact, JobSpec, JobStatus, Lease, RemoteStatus
 from choline_tui.kernel.session import Address
 from choline_tui.kernel.text import PlainLines, plain
@@ -475,6 +478,9 @@ PARSERS: tuple[Parser, ...] = (
         (ValueError,),
     ),
     Parser("lease", OBJECT, Lease.from_wire, (ValueError,)),
+    Parser("kept", OBJECT, Kept.from_wire, (ValueError,)),
+    Parser("handover", st.one_of(OBJECT, OBJECT.map(lambda o: {"values": o})), Handover.from_wire, (ValueError,)),
+    Parser("masked logs", BYTES, Masker(["secret", "\0\1\2\3\4", "aaaaaaaa"]).feed),
     Parser("job", st.builds(lambda more: {"id": "r-1", "run": "r", "command": "x", **more}, OBJECT), JobSpec.from_wire, (ValueError,)),
     Parser("gpu fact", OBJECT, GpuFact.from_wire, (ValueError,)),
     Parser("nvidia-smi", TEXT, nvidia_smi.parse),
