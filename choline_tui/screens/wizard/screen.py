@@ -192,6 +192,7 @@ class WizardScreen(MainScreen):
         if draft is None:
             return
         self.seen_steps.add(self.at)
+        self._pending = True
         self._say_steps()
         self._say_title()
         review = self.reviewing
@@ -401,21 +402,30 @@ class WizardScreen(MainScreen):
 
     def _preview(self) -> None:
         """The file beside the form, at what this step asks."""
-        self._pending = False
         draft, step = self.draft, self.step
         if draft is None or step is None or self.size.width < 140:
+            self._pending = False
             return
+        self._pending = True
         text = self._file()
         area = self.query_one("#wizard-preview", TomlArea)
         if area.text != text:
             area.load_text(text)
-        lines = [line for key in step.keys if (line := _line_of(text, key)) is not None]
-        if lines:
-            row = area.wrapped_document.location_to_offset((min(lines), 0)).y
-            area.scroll_to(y=max(0, row - area.size.height // 3), animate=False)
+        # where a line is drawn is known once the text is wrapped
+        self.call_after_refresh(self._scroll_preview, step)
         state = "new" if draft.new else "as it would be"
         title = Content.styled("choline.toml", "bold") + Content.styled(f"  {state}", "$muted")
         self.query_one("#wizard-side-title", Static).update(title)
+
+    def _scroll_preview(self, step: Step) -> None:
+        if step is not self.step:
+            return
+        area = self.query_one("#wizard-preview", TomlArea)
+        lines = [line for key in step.keys if (line := _line_of(area.text, key)) is not None]
+        if lines:
+            row = area.wrapped_document.location_to_offset((min(lines), 0)).y
+            area.scroll_to(y=max(0, row - area.size.height // 3), animate=False)
+        self._pending = False
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._preview)

@@ -25,7 +25,8 @@ async def press(pilot: Pilot[Any], *keys: str) -> None:
     """Keys, each after the step that the one before led to is there."""
     for key in keys:
         await pilot.press(key)
-        await until(pilot, lambda: drawn(pilot) or not hasattr(pilot.app.screen, "draft"))
+        if not drawn(pilot):
+            await until(pilot, lambda: drawn(pilot))
 
 
 async def type_in(pilot: Pilot[Any], text: str) -> None:
@@ -94,7 +95,7 @@ def wizard_of_or_none(pilot: Pilot[Any]) -> Any:
 
 async def test_by_the_mouse_alone(tmp_path: Path) -> None:
     top = project(tmp_path)
-    async with open_wizard(top, seen(top), (160, 50)) as pilot:
+    async with open_wizard(top, seen(top), (120, 40)) as pilot:
         await pilot.click("#wizard-next")
         await until(pilot, lambda: drawn(pilot) and wizard_of(pilot).at == STEP["data"])
         await pilot.click("#field-send", offset=(2, 1))
@@ -131,7 +132,7 @@ max_life = "2h"  # never longer
 
 async def test_what_a_person_wrote_by_hand_stays(tmp_path: Path) -> None:
     top = project(tmp_path, MINE)
-    async with open_wizard(top, seen(top, MINE)) as pilot:
+    async with open_wizard(top, seen(top, MINE), (80, 24)) as pilot:
         draft = wizard_of(pilot).draft
         assert draft is not None and draft.text() == MINE and not wizard_of(pilot).unsaved
         await go(pilot, "ignore")
@@ -162,7 +163,7 @@ async def test_what_a_person_wrote_by_hand_stays(tmp_path: Path) -> None:
 
 async def test_what_is_wrong_is_said_as_it_is_typed_and_never_written(tmp_path: Path) -> None:
     top = project(tmp_path)
-    async with open_wizard(top, seen(top)) as pilot:
+    async with open_wizard(top, seen(top), (120, 30)) as pilot:
         await go(pilot, "hardware")
         for wrong, said in (("2x9999", "no GPU is called"), ("99x4090", "cannot be rented at once")):
             await type_in(pilot, wrong)
@@ -299,7 +300,7 @@ async def test_hostile_names_are_drawn_inert(tmp_path: Path) -> None:
         dependencies=[Finding(bad, bad, "requirements")],
         notes=[bad],
     )
-    async with open_wizard(top, look, (160, 50)) as pilot:
+    async with open_wizard(top, look, (100, 30)) as pilot:
         for n in range(REVIEW + 1):
             wizard_of(pilot).go_to(n)
             await until(pilot, lambda: drawn(pilot))

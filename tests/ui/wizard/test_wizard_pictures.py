@@ -34,8 +34,7 @@ async def test_every_step(size: tuple[int, int], tmp_path: Path, shot: Any) -> N
         wizard = wizard_of(pilot)
         for n, step in enumerate(wizard.steps):
             wizard.go_to(n)
-            await until(pilot, lambda: drawn(pilot))
-            await until(pilot, lambda: not wizard._waits())
+            await until(pilot, lambda: drawn(pilot) and not wizard._waits())
             name = step.id if step is not None else "review"
             await picture(shot, pilot, named(size, name), svg=size[0] == 160 and name == "hardware")
 
