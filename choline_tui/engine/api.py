@@ -19,6 +19,7 @@ from choline_tui.engine.acquire import rehearse
 from choline_tui.engine.checked import checked, read_request
 from choline_tui.engine.code import CodeMethods, left_out
 from choline_tui.engine.core import Engine
+from choline_tui.engine.environment import tight_disk
 from choline_tui.engine.estimate import Amount, amount_of
 from choline_tui.engine.follow import follow
 from choline_tui.engine.gate import Gate
@@ -347,6 +348,7 @@ class Api:
         amount = await amount_of(plan, {name: value.reveal() for name, value in values.items()})
         amount.check_disk(plan, code.total_bytes if code else 0)
         warnings = [*made.query.warnings, *(code.warnings if code else ()), *own_warnings, *amount.warnings]
+        warnings += tight_disk(plan, (code.total_bytes if code else 0) + amount.local)
         card = PlanCard(
             plan=plan.but(results_into=str(Path(plan.results_into) / "RUN")),
             **facts,

@@ -1,5 +1,6 @@
 """A run's environment: planned (which wheels, drivers, disk?), and heard of once it was set up."""
 
+import math
 from pathlib import Path
 
 from choline_tui.config.environment import EnvironmentTable, readable_source
@@ -8,13 +9,14 @@ from choline_tui.kernel.errors import ProjectError, UsageError
 from choline_tui.model.conditions import Query
 from choline_tui.model.environment import Environment
 from choline_tui.model.fit_environment import driver_bounds, fit_environment, unpacked_bytes
+from choline_tui.model.here import HERE
 from choline_tui.model.query import parse_query
 from choline_tui.model.run import Plan
 from choline_tui.model.wheels import cuda_version
 from choline_tui.provision.environment import SAID, setup_script, told, why_failed
 from choline_tui.survey.packages import read_packages
 
-__all__ = ["check_setup", "fitting_driver", "heard", "plan_environment", "why_setup_failed"]
+__all__ = ["check_setup", "fitting_driver", "heard", "plan_environment", "tight_disk", "why_setup_failed"]
 
 MAX_SETUP = 1 << 20
 """characters of a set-up that a supervisor takes (``kernel.protocol.JobSpec``)"""
@@ -23,10 +25,18 @@ LOG_TAIL = 64 << 10
 
 
 def plan_environment(
-    table: EnvironmentTable | None, directory: Path, env_from: str, query: Query, image: str, disk_gb: float
+    table: EnvironmentTable | None,
+    directory: Path,
+    env_from: str,
+    query: Query,
+    image: str,
+    disk_gb: float,
+    *,
+    here: bool = False,
 ) -> Environment | None:
     """What is built for a project on a machine of ``query`` with ``image``; None: the set-up is the person's
-    own affair (there is no ``[environment]``, and no ``--env-from``).
+    own affair (there is no ``[environment]``, and no ``--env-from``). ``here``: on this computer, of which
+    nothing is known but what it is.
 
     Raises ProjectError and UsageError, in words, for what could not be built or would not run. Blocks.
     """
@@ -43,7 +53,9 @@ def plan_environment(
     environment = found.environment.model_copy(update=more)
     if not environment.built:
         return environment
-    if found.missing and not any(c.field == "cpu_arch" for c in query.conditions):
+    if here:
+        image, disk_gb = "", math.inf
+    elif found.missing and not any(c.field == "cpu_arch" for c in query.conditions):
         raise found.no_wheels()
     environment = fit_environment(
         environment,
@@ -70,6 +82,17 @@ def check_setup(plan: Plan) -> None:
         raise ProjectError(
             "the set-up is longer than a machine takes (1 MiB)", hint="Put it into a script of the project."
         )
+
+
+def tight_disk(plan: Plan, sent: int) -> list[str]:
+    """A warning where ``sent`` bytes of code and data and the packages do not fit on the disk together."""
+    packages = unpacked_bytes(plan.environment) if plan.environment is not None else 0
+    if plan.place == HERE or not packages or sent + packages <= plan.disk_gb * 1e9:
+        return []
+    return [
+        f"{sent / 1e9:.1f} GB of code and data and about {packages / 1e9:.1f} GB of packages do not fit on "
+        f"{plan.disk_gb:g} GB of disk"
+    ]
 
 
 def fitting_driver(query: Query, environment: Environment | None, *, named: bool) -> Query:

@@ -100,8 +100,9 @@ def draft(
         image = _image(image, project, query)
     query = _fitting(query, request, image, own_words)
     environment = plan_environment(
-        project.environment if project else None, directory, request.env_from, query, image, disk
-    )
+        project.environment if project else None, directory, request.env_from, query, image, disk,
+        here=request.place == HERE,
+    )  # fmt: skip
     query = fitting_driver(query, environment, named=request.offer is not None)
     max_price = request.max_price if request.max_price is not None else run.max_price
     command = request.command or (project.command if project else "")

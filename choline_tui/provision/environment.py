@@ -36,7 +36,8 @@ fail() { say "$*"; exit 1; }
 now() {  # hundredths of a second
   read -r up _ < /proc/uptime; cents=${up#*.}; cents=${cents#0}; now=$((${up%.*} * 100 + ${cents:-0}))
 }
-now; begun=$now
+now; begun=$now; last=$now
+lap() { now; took=$((now - last)); last=$now; say "$* ($((took / 100)).$((took % 100 / 10)) s)"; }
 system="${CHOLINE_ROOT%/*}/.system"
 mkdir -p "$system/envs" "$system/tools"
 export UV_CACHE_DIR="${UV_CACHE_DIR:-$system/uv-cache}" UV_PYTHON_INSTALL_DIR="$system/python"
@@ -65,6 +66,7 @@ if [ -n "$missing" ]; then
   # shellcheck disable=SC2086
   apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing < /dev/null \
     || fail "apt-get could not install$missing"
+  lap "apt packages are here"
 fi
 """
 
@@ -104,6 +106,7 @@ if ! find_uv; then
     [ -x "$system/tools.new/bin/uv" ] || fail "the package uv has no program for this machine"
     rm -rf "$system/tools"; mv "$system/tools.new" "$system/tools"
     find_uv || fail "uv does not run on this machine"
+    lap "uv is here"
   fi
 fi
 """
@@ -130,6 +133,7 @@ if [ ! -f "$env/.complete" ] || ! "$env/bin/python" -c '' 2> /dev/null; then
   @PYTHON_CHECK@
   say "building from @SOURCE_WORDS@"
   @INSTALL@
+  lap "the packages are here"
   places=$("$env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
     || fail "its Python does not run"
   printf '%s\n' 'import os, site; p = os.environ.get("CHOLINE_SITE"); p and site.addsitedir(p)' \
@@ -145,6 +149,7 @@ _PYTHON = r"""
   if ! "$uv" python find -q @PYTHON@ > /dev/null 2>&1; then
     say "Python "@PYTHON@" is not on this machine: getting it"
     "$uv" python install @PYTHON@ || fail "Python "@PYTHON@" is not on this machine and could not be had"
+    lap "Python "@PYTHON@" is here"
   fi"""
 
 _MEMBERS = r"""
@@ -158,6 +163,7 @@ for each in @MEMBERS@; do
   || fail "the project's own package in $each could not be installed"
 done
 rm -f "$CHOLINE_ROOT/site.log"
+lap "the project's own packages are here"
 """
 
 _END = r"""

@@ -8,6 +8,7 @@ import pytest
 
 from choline_tui.config.paths import Paths
 from choline_tui.engine.checked import read_request
+from choline_tui.engine.environment import tight_disk
 from choline_tui.engine.planning import draft
 from choline_tui.kernel.errors import ProjectError, UsageError
 from choline_tui.model.environment import Environment
@@ -129,6 +130,21 @@ def test_code_of_now_is_planned_with_its_packages_of_now(top: Path) -> None:
     assert kept == then.plan.environment
     assert anew is not None and anew.key != then.plan.environment.key
     assert planned(top, like=then, same_code=True, env_from="image").environment == Environment(kind="image")
+
+
+def test_packages_and_data_that_do_not_fit_together_are_a_warning(top: Path) -> None:
+    (top / "uv.lock").write_text(lock(size=2_000_000_000))
+    plan = planned(top)
+    assert tight_disk(plan, 10_000_000_000) == []
+    assert "12.0 GB of code and data and about 8.8 GB of packages" in tight_disk(plan, 12_000_000_000)[0]
+    assert tight_disk(plan.but(environment=None), 10**15) == []
+    assert tight_disk(plan.but(place="here"), 10**15) == []
+
+
+def test_on_this_computer_nothing_is_said_of_a_machines_disk_and_platform(top: Path) -> None:
+    (top / "uv.lock").write_text(lock(size=50_000_000_000, tag="py3-none-macosx_11_0_arm64"))
+    plan = planned(top, place="here")
+    assert plan.environment is not None and plan.environment.kind == "uv"
 
 
 def test_a_set_up_that_would_be_cut_off_is_refused(top: Path) -> None:

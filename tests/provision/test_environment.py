@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,6 +135,7 @@ def test_built_once_then_reused_and_offline(computer: Computer, index: PackageIn
     assert environment.files == ["requirements.txt", "more.txt"]
     first = computer.shell("one", setup_script(environment, LOOK + '; echo "in $VIRTUAL_ENV"'))
     assert first.code == 0 and first.how == "built", first.text
+    assert re.search(r"(?m)^choline: environment: the packages are here \(\d+\.\d s\)$", first.text)
     (built,) = computer.envs()
     assert f"1.0 {built}" in first.text and f"in {built}" in first.text and built.name == environment.key
     # the command, and whoever enters the run, are in it too
