@@ -1,6 +1,7 @@
 """Freezing a project's code: every file is copied by content while nothing about it changes."""
 
 import contextlib
+import gc
 import os
 import stat
 import time
@@ -25,6 +26,8 @@ BIG_FILE = 100 * 1000 * 1000
 """bytes of one file from which a person is told"""
 BIG_TOTAL = 1000 * 1000 * 1000
 """bytes of all files from which a person is told"""
+_STALE = 0.1
+"""part of what is known that may be of files that have changed or gone, before it is written anew"""
 _TRIES = 3
 _NAMED = 5
 """warnings of one kind that are spelled out"""
@@ -62,12 +65,14 @@ def capture(
     if shortcut.possible and (state := shortcut.take(into)) is not None:
         return state
     where, listing = _look(top, patterns)
-    freezer = _Freezer(os.fsencode(top), store, listing.used_git, memory.read())
+    with _no_collecting():
+        freezer = _Freezer(os.fsencode(top), store, listing.used_git, memory.read())
     try:
-        freezer.take_all(listing.files)
+        with _no_collecting():
+            freezer.take_all(listing.files)
         store.settle()
         digest = write_manifest(into, freezer.lines)
-        if freezer.learned or len(freezer.keep) < len(freezer.known):
+        if freezer.learned or len(freezer.known) - len(freezer.keep) > _STALE * len(freezer.known):
             # the sign of before: what was taken away meanwhile must not count as kept
             memory.sign = memory.sign or store.sign()
             memory.write(freezer.keep)
@@ -77,14 +82,26 @@ def capture(
         where or Position(), freezer.sizes, digest, into, store, listing.warnings, freezer.links_out
     )
     if where is not None and os.path.isdir(os.path.join(top, ".git")):
-        same = not freezer.read and len(freezer.keep) == len(freezer.known)
-        shortcut.learn(state, freezer.keep, same=same and not state.warnings)
+        shortcut.learn(state, freezer.keep, same=not freezer.read and not state.warnings)
     return state
+
+
+@contextlib.contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Tens of thousands of small things are made, none of them in a circle: to look through all of them
+    again and again takes a quarter of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _look(top: str, patterns: Patterns) -> tuple[Position | None, Listing]:
     """Where it stands, and which files it has: asked at the same time, for most of it is git's work."""
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, _no_collecting():
         asked = pool.submit(position, top, patterns)
         listing, trouble = None, None
         if in_repository(top):
