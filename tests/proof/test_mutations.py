@@ -42,9 +42,10 @@ def test_every_trial_is_good_for_something() -> None:
 def test_a_random_life_notices_it_too(mutation: Mutation) -> None:
     """``python -m tests.proof mutations --seeds 300 --record`` finds them anew when lives have changed."""
     catch = known()[mutation.name]
-    assert catch.seed < 300
     with applied(mutation):
         error = failure(draw(catch.seed))
     assert isinstance(error, AssertionError), f"life {catch.seed} does not notice it: {error!r}"
     assert check_of(error) == catch.check, error
-    # that the engine as it is keeps every rule in this life is one of the 300 of test_lives
+    # that the engine as it is keeps every rule in this life is one of the 300 of test_lives; a later one is
+    # lived here
+    assert catch.seed < 300 or failure(draw(catch.seed)) is None
