@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from choline_tui.kernel.errors import QueryError, UsageError
 from choline_tui.model.conditions import Condition, Query
 from choline_tui.model.gpu import gpu_names_for, split_gpu_spec
 from choline_tui.model.query import parse_query
 
-__all__ = ["as_filter", "from_filter"]
+__all__ = ["as_filter", "from_filter", "vram_of", "with_vram"]
 
 
 def as_filter(gpu: str, query: str) -> str:
@@ -40,3 +41,30 @@ def from_filter(text: str) -> Mapping[str, Any]:
         kept = tuple(c for c in query.conditions if c not in (counts[0], names[0]))
         query = Query(conditions=kept)
     return {"gpu": gpu, "query": query.text() or None}
+
+
+def vram_of(query: str) -> str:
+    """GB of memory that ``query`` asks of each GPU, '' for none (or a query that cannot be read)."""
+    try:
+        found = [c for c in parse_query(query).conditions if c.field == "gpu_ram" and c.op == "gte"]
+    except QueryError:
+        return ""
+    return f"{found[0].value:g}" if found and isinstance(found[0].value, (int, float)) else ""
+
+
+def with_vram(query: str, typed: str) -> str:
+    """``query`` asking for that many GB on each GPU, or no more when nothing is typed. Raises UsageError."""
+    read = parse_query(query)
+    kept = tuple(c for c in read.conditions if not (c.field == "gpu_ram" and c.op == "gte"))
+    text = typed.strip().removesuffix("GB").strip()
+    if not text:
+        return Query(conditions=kept).text()
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 10_000:
+        raise UsageError(f"{text[:40]!r} is no number of GB")
+    return Query(
+        conditions=(*kept, Condition("gpu_ram", "gte", int(number) if number.is_integer() else number))
+    ).text()

@@ -4,11 +4,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choline_tui.config.settings import RunSettings
-from choline_tui.services.hardware import as_filter, from_filter
+from choline_tui.kernel.errors import UsageError
+from choline_tui.services.hardware import as_filter, from_filter, vram_of, with_vram
 from choline_tui.services.project import Look
 from choline_tui.services.setup import DOWN_COST, Draft, Sending, read_value, shown_value
 from choline_tui.survey import Directory, Finding, Older, Survey
@@ -134,3 +136,12 @@ def test_hardware_is_a_filter_and_back() -> None:
     many = as_filter("a100", "")
     assert "gpu_name in [" in many and from_filter(many) == {"gpu": None, "query": many}
     assert from_filter("") == {"gpu": None, "query": None} and as_filter("", "dph<1") == "dph_total<1"
+
+
+def test_memory_of_each_gpu_is_a_condition_of_the_query() -> None:
+    assert vram_of("gpu_ram>=24 dph<1") == "24" and vram_of("gpu_rma>1") == "" and vram_of("") == ""
+    assert with_vram("dph<1", "40 GB") == "dph_total<1 gpu_ram>=40"
+    assert with_vram("gpu_ram>=24 dph<1", "") == "dph_total<1"
+    for typed in ("much", "0", "-1", "nan"):
+        with pytest.raises(UsageError, match="no number of GB"):
+            with_vram("", typed)

@@ -338,6 +338,8 @@ class WizardScreen(MainScreen):
         key = event.key
         if key == "template":
             wrong = self._put_template(draft, event.value)
+        elif key == "vram":
+            wrong = self._put_vram(draft, event.value)
         elif key == "env":
             wrong = self._put_env(draft, event.value)
         elif key in ("type", "tty", "environment.from"):
@@ -345,7 +347,7 @@ class WizardScreen(MainScreen):
         else:
             wrong = draft.put(key, event.value)
         event.field.tell(wrong)
-        if isinstance(event.field, LineField):
+        if isinstance(event.field, LineField) and key != "vram":
             event.field.say_where(draft.where(key))
         self._say_steps()
         self._tell_facts(draft)
@@ -362,6 +364,20 @@ class WizardScreen(MainScreen):
         if template is not None and template.wrong:
             return template.wrong
         draft.apply(template.name if template else "", template.flat() if template else {})
+        return ""
+
+    def _put_vram(self, draft: "Draft", typed: str) -> str:
+        """The line's number becomes a condition of the query, whose line shows it."""
+        from choline_tui.services.hardware import vram_of, with_vram
+
+        query = draft.typed("query")
+        if typed.strip() == vram_of(query):
+            return ""
+        try:
+            query = with_vram(query, typed)
+        except CholineError as error:
+            return error.message
+        self.query_one("#field-query", LineInput).value = query
         return ""
 
     def _put_env(self, draft: "Draft", items: list[str]) -> str:

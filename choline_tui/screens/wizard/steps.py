@@ -284,16 +284,27 @@ def _hardware(draft: "Draft") -> list[Spec]:
         "As in 'choline offers': gpu_ram>=40 inet_down>=500. ctrl+f tries them on the market.",
         "cuda_max_good>=12.8",
     )  # fmt: skip
-    disk = _line(
-        draft, "disk", "Disk, GB", "Image, packages, code, data and results.", f"{draft.seen.settings.disk:g}"
+    from choline_tui.services.hardware import vram_of
+
+    vram = Line(
+        "vram", "VRAM of each, GB", "at least; a condition above", vram_of(draft.typed("query")), short=True
     )
+    usual_disk = f"{draft.seen.settings.disk:g}"
+    disk = _line(draft, "disk", "Disk, GB", "image, packages, data, results", usual_disk, short=True)
     kind = draft.get("type")
     usual = draft.seen.settings.type
     kinds = tuple(
         Tick(name, name, f"{about}{' (the default)' if name == usual else ''}", name == kind)
         for name, about in KINDS
     )
-    return [Facts(tuple(rows)), gpu, query, disk, Ticks("type", "Kind of rental", "", kinds, single=True)]
+    return [
+        Facts(tuple(rows)),
+        gpu,
+        query,
+        vram,
+        disk,
+        Ticks("type", "Kind of rental", "", kinds, single=True),
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ limits

@@ -66,6 +66,8 @@ async def test_from_the_first_step_to_the_file_by_keys_alone(tmp_path: Path) -> 
         assert wizard_of(pilot).at == STEP["hardware"]
         await type_in(pilot, "2x3090")
         await press(pilot, "enter", "enter")
+        await type_in(pilot, "20")
+        await press(pilot, "enter")
         await type_in(pilot, "80")
         await press(pilot, "enter", "down", "space", "enter")
         assert wizard_of(pilot).at == STEP["limits"]
@@ -81,6 +83,7 @@ async def test_from_the_first_step_to_the_file_by_keys_alone(tmp_path: Path) -> 
     written = (top / "choline.toml").read_text()
     assert written == shown, "what was reviewed is what is written"
     loaded = load_project(top)
+    assert loaded.query == "cuda_max_good>=12.8 gpu_ram>=20"
     assert loaded.name == "nightly" and loaded.gpu == "2x3090" and loaded.disk == 80
     assert [item.path for item in loaded.send] == ["data/corpus", "train.py"]
     assert loaded.exclude == ["/.env", "/weights/base.safetensors"]
