@@ -9,5 +9,6 @@ from choline_tui.survey.older import Older, Taken, read_older
 from choline_tui.survey.places import RESULT_NAMES
 
 __all__ = [
-    "RESULT_NAMES", "Directory", "Finding", "Older", "Survey", "Taken", "read_older", "size_of", "survey", "tellable",
+    "RESULT_NAMES", "Directory", "Finding", "Older", "Survey", "Taken", "read_older", "size_of", "survey",
+    "tellable",
 ]  # fmt: skip

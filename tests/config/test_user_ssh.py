@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choline_tui.config.user_ssh import UserSsh, user_config
@@ -107,6 +107,7 @@ def test_a_file_that_cannot_be_changed_is_an_error_of_ours(tmp_path: Path) -> No
     assert "ssh-config show" in caught.value.hint
 
 
+@settings(deadline=None)  # a loaded disk is no mistake
 @given(st.binary(max_size=200).filter(lambda b: b"Include" not in b))
 def test_any_file_comes_back_byte_for_byte(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     ours = include(tmp_path_factory.mktemp("home"))
