@@ -11,5 +11,9 @@
     market      the two calls an instance key may make: stop or destroy this instance
     stream      logs and statuses as frames
     listing     manifests of results
+    fresh       result files that have come to rest, so that home brings them at once
+    room        how much is left on the disk; a job waits while there is none
+    second      an S3 bucket as a second home of results
+    sending     a job's results on their way there
     files       atomic writes, bounded reads
 """
