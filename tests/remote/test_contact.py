@@ -200,8 +200,10 @@ def market(remote: Remote) -> Iterator[Market]:
 
 
 def test_a_lease_that_runs_out_ends_the_jobs_and_stops_the_machine(remote: Remote, market: Market) -> None:
-    remote.call("prepare", "r", data={"seconds": 1.5, "grace_s": 600})
+    remote.call("prepare", "r", data={"seconds": 600, "grace_s": 600})
     remote.submit("r-1", "sleep 600", grace_s=1)
+    remote.running("r-1")
+    remote.call("lease", data={"seconds": 0.5, "grace_s": 600})
     status = remote.ended("r-1")
     assert (status.reason, status.exit_code) == ("lease", 143)
     wait_until(lambda: market.calls, within=20, what="a call")
