@@ -122,6 +122,7 @@ def test_entries_of_a_list_keep_the_comments_beside_them() -> None:
 
 
 def test_an_environment_that_was_emptied_goes_for_an_empty_one_means_something() -> None:
-    assert tomllib.loads(edit_text('a = 1\n[environment]\nfrom = "x"\n', {"environment.from": None})) == {"a": 1}
+    emptied = edit_text('a = 1\n[environment]\nfrom = "x"\n', {"environment.from": None})
+    assert tomllib.loads(emptied) == {"a": 1}
     kept = edit_text('[environment]\n# mine\nfrom = "x"\n', {"environment.from": None})
     assert "# mine" in kept
