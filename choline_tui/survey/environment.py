@@ -17,6 +17,7 @@ MAX_LOCK = 16 << 20
 MAX_PACKAGES = 5000
 _VERSION = re.compile(r"\d+(\.\d+){0,2}")
 
+
 def read_pyproject(tree: Tree) -> dict[str, Any]:
     """{} when there is none, or it is not TOML."""
     try:
