@@ -205,7 +205,8 @@ async def watch(ctx: Context, rental_id: str) -> None:
         changes |= {"stopped_since": None, "halted": None}
         text = "running again"
         _reach_again(ctx, rental)
-    if seen.price is not None and not stopped:
+    if seen.price is not None and (not stopped or seen.price > rental.cap):
+        # what stands may run at any moment, at this price
         if seen.price != rental.price:
             changes["price"] = seen.price
         if not rental.price_checked:

@@ -215,3 +215,26 @@ def test_a_clock_put_back_does_not_make_a_found_contract_old_news(tmp_path: Path
         await world.quiet()
 
     live(tmp_path, story)
+
+
+def test_a_contract_that_stands_is_held_to_the_cap_as_well(tmp_path: Path) -> None:
+    """Dearer than its offer, and without a GPU for now: its price was looked at when it ran, and until it
+    was given up it could have begun to run at any moment."""
+
+    async def story(world: World) -> None:
+        async def dearer(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+            if is_rent(request):
+                for contract in world.sim.contracts.alive():
+                    contract.gpu_price *= 30
+                    world.sim.contracts.stop(contract)
+            return response
+
+        world.market.after.append(dearer)
+        run = world.start(tries=1, cap=0.6)
+        await world.until(lambda: "above the cap" in world.run(run).reason, within=20)
+        (contract,) = world.sim.contracts.history
+        await world.until(lambda: not contract.alive, within=20)
+        await world.ended(run)
+        await world.quiet()
+
+    live(tmp_path, story)
