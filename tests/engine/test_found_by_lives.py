@@ -222,19 +222,19 @@ def test_a_contract_that_stands_is_held_to_the_cap_as_well(tmp_path: Path) -> No
     was given up it could have begun to run at any moment."""
 
     async def story(world: World) -> None:
-        async def dearer(request: httpx.Request, response: httpx.Response) -> httpx.Response:
-            if is_rent(request):
-                for contract in world.sim.contracts.alive():
-                    contract.gpu_price *= 30
-                    world.sim.contracts.stop(contract)
-            return response
+        async def stands(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+            if request.url.path != LISTING:
+                return response
+            body = response.json()
+            for row in body["instances"]:
+                row |= dict.fromkeys(("actual_status", "intended_status", "cur_state"), "stopped")
+                row["dph_total"] = 3.0
+            return httpx.Response(200, json=body)
 
-        world.market.after.append(dearer)
+        world.market.after.append(stands)
         run = world.start(tries=1, cap=0.6)
-        await world.until(lambda: "above the cap" in world.run(run).reason, within=20)
-        (contract,) = world.sim.contracts.history
-        await world.until(lambda: not contract.alive, within=20)
-        await world.ended(run)
+        ended = await world.ended(run, within=30)
+        assert "$3.0000/h, above the cap of $0.6000/h" in ended.reason
         await world.quiet()
 
     live(tmp_path, story)
