@@ -11,9 +11,12 @@ from tests.support.official import official_client
 
 ROWS = {
     "decode": 1, "startup": 1, "offers": 3, "first_line": 1, "transfer": 12, "table": 16, "log": 9,
-    "app_start": 1, "feed": 2, "runs": 7, "code_state": 4,
+    "app_start": 1, "feed": 2, "runs": 7, "code_state": 4, "warm": 2, "results": 2,
 }  # fmt: skip
-NEEDS = {"first_line": ("sshd", "ssh", "rsync", "git"), "transfer": ("sshd", "ssh", "rsync")}
+NEEDS = {
+    "first_line": ("sshd", "ssh", "rsync", "git"), "warm": ("sshd", "ssh", "rsync", "git"),
+    "transfer": ("sshd", "ssh", "rsync"), "results": ("sshd", "ssh", "rsync"),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

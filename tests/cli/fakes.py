@@ -86,7 +86,8 @@ def attempt(run_id: str = "abc123", n: int = 1, **changes: Any) -> Attempt:
 
 
 def live_view(**changes: Any) -> RunView:
-    return RunView(run(**changes), [attempt()], [rental()])
+    made = run(**changes)
+    return RunView(made, [attempt(made.id)], [rental(made.id)])
 
 
 def ended_view(outcome: Outcome = Outcome.SUCCEEDED, run_id: str = "abc123", **changes: Any) -> RunView:

@@ -114,9 +114,16 @@ def test_the_demo_opens_the_app_and_leaves_nothing(how: str, tmp_path: Path) -> 
         wait_until(lambda: "ended 0" in shown(), within=60, what="the end")
         assert "nothing was spent" in shown()
         assert not list(tmp_path.glob("choline-demo-*"))
-        wait_until(lambda: not alive(str(tmp_path / "choline-demo")), what="no process of it")
+        nothing_alive(str(tmp_path / "choline-demo"))
     finally:
         subprocess.run([*tmux, "kill-server"], timeout=20, check=False, env=env)
+
+
+def nothing_alive(folder: str) -> None:
+    try:
+        wait_until(lambda: not alive(folder), within=60, what="no process of it")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {alive(folder)}") from None
 
 
 def alive(folder: str) -> list[str]:
