@@ -266,6 +266,9 @@ async def _missing(ctx: Context, rental: Rental, now: float) -> None:
     if not await ended_elsewhere(ctx, rental):
         ctx.ledger.rental(rental.id, looks=looks, next_look=now + ctx.timing.watch)
         return
+    known = ctx.store.rental(rental.id)
+    if (known.looks, known.state, known.run) != (rental.looks, rental.state, rental.run):
+        return  # while account and bucket were asked, another listing has shown it: it is not gone
     ctx.ledger.rental(
         rental.id,
         f"not in {looks} complete listings in a row: the contract is gone, and nobody of ours destroyed it",

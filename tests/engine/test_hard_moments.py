@@ -714,3 +714,39 @@ def test_a_lost_job_on_a_lost_machine_is_tried_elsewhere(
         await world.quiet()
 
     live(tmp_path, story)
+
+
+def test_a_contract_that_is_seen_while_its_bucket_is_asked_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was marked as gone all the same, and the next listing had it destroyed with its results on it."""
+
+    async def story(world: World) -> None:
+        forget, asked = [False], [0]
+
+        async def empty(request: httpx.Request) -> httpx.Response | None:
+            if request.url.path != "/api/v1/instances/" or not forget[0]:
+                return None
+            body = {"success": True, "total_instances": 0, "instances": [], "instances_found": 0}
+            return httpx.Response(200, json=body)
+
+        async def slow_bucket(ctx: Any, rental: Any) -> bool:
+            asked[0] += 1
+            forget[0] = False
+            await asyncio.sleep(5)
+            await ctx.place.look(0.0)  # another lane's, say
+            return True
+
+        monkeypatch.setattr("choline_tui.engine.contract.ended_elsewhere", slow_bucket)
+        world.model = JobModel(duration_s=600.0, result_files={"model.bin": b"weights"})
+        world.market.before.append(empty)
+        run = world.start()
+        await world.until(lambda: world.run(run).state is RunState.RUNNING)
+        await asyncio.sleep(60)
+        forget[0] = True
+        ended = await world.ended(run)
+        assert asked[0] == 1 and ended.outcome is Outcome.SUCCEEDED and ended.results_complete
+        assert len(world.sim.contracts.history) == 1, world.story()
+        await world.quiet()
+
+    live(tmp_path, story)
