@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from choline_tui.survey.found import Finding, tellable
-from choline_tui.survey.tree import Tree, read_text
+from choline_tui.survey.tree import MAX_SCRIPTS, Tree, read_text
 
 __all__ = ["find_commands"]
 
-MAX_SCRIPTS = 400
 MAX_COMMAND = 500
 _MAIN = re.compile(r"^if\s+__name__\s*==\s*['\"]__main__['\"]", re.MULTILINE)
 _FLAGS = re.compile(

@@ -8,7 +8,6 @@ from choline_tui.survey.tree import Tree
 
 __all__ = ["find_needs"]
 
-MAX_SCRIPTS = 400
 _READS = re.compile(
     r"""(?:\benviron\s*\[\s*|\benviron\.get\(\s*|\bgetenv\(\s*)["']([A-Za-z_][A-Za-z0-9_]{0,99})["']""",
     re.ASCII,
@@ -26,9 +25,7 @@ OURS = ("CHOLINE_", "VAST_API_KEY", "CONTAINER_API_KEY")
 def find_needs(tree: Tree) -> list[Finding]:
     """Names of variables, each where it is first needed."""
     found: dict[str, Finding] = {}
-    scripts = sorted((p for p in tree.files if p.endswith(".py")), key=lambda p: (p.count("/"), p))
-    for path in scripts[:MAX_SCRIPTS]:
-        text = tree.read(path)
+    for path, text in tree.scripts():
         for name, pattern in _LOGINS:
             said = pattern.search(text) if name not in found else None
             if said:

@@ -42,7 +42,6 @@ _TRACKERS = (
 )
 _ENV_FILE = re.compile(r"(?:.*/)?\.env(\.(?!example|sample|template|dist)[\w-]+)?")
 _ENV_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", re.MULTILINE)
-MAX_SCRIPTS = 400
 
 
 def _sums(tree: Tree, sent: Mapping[str, int]) -> dict[str, list[int]]:
@@ -114,9 +113,7 @@ def find_large(sent: Mapping[str, int]) -> list[Finding]:
 
 def find_trackers(tree: Tree) -> list[Finding]:
     found: dict[str, Finding] = {}
-    scripts = sorted((p for p in tree.files if p.endswith(".py")), key=lambda p: (p.count("/"), p))
-    for path in scripts[:MAX_SCRIPTS]:
-        text = tree.read(path)
+    for path, text in tree.scripts():
         for name, pattern in _TRACKERS:
             said = pattern.search(text) if name not in found else None
             if said:

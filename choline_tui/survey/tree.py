@@ -2,14 +2,16 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["MAX_FILES", "SECONDS", "SKIPPED", "Tree", "read_text", "walk"]
+__all__ = ["MAX_FILES", "MAX_SCRIPTS", "SECONDS", "SKIPPED", "Tree", "read_text", "walk"]
 
 MAX_FILES = 400_000
 SECONDS = 10.0
 """after which a walk answers with what it has"""
+MAX_SCRIPTS = 400
+"""of a project, that are looked into"""
 MAX_READ = 256 * 1024
 """bytes of one file that are looked into"""
 
@@ -34,6 +36,12 @@ class Tree:
     def below(self, directory: str) -> list[str]:
         start = directory.rstrip("/") + "/"
         return [path for path in self.files if path.startswith(start)]
+
+    def scripts(self) -> Iterator[tuple[str, str]]:
+        """Path and text of Python files, the nearest to the top first, ``MAX_SCRIPTS`` at most."""
+        found = sorted((p for p in self.files if p.endswith(".py")), key=lambda p: (p.count("/"), p))
+        for path in found[:MAX_SCRIPTS]:
+            yield path, self.read(path)
 
     def read(self, path: str) -> str:
         """The beginning of a text file of the project; '' when it is none, or cannot be read."""
