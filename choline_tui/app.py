@@ -25,6 +25,8 @@ from choline_tui.widgets.top_line import Standing, TopLine
 from choline_tui.widgets.typing import KeysInTurn
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from choline_tui.screens.wizard import Wanted, WizardScreen
     from choline_tui.services import Choline
     from choline_tui.services.feed import Snapshot, Source
@@ -124,6 +126,22 @@ class CholineApp(Doors):
         """by run: what was last said of a disk that fills"""
         super().__init__(os.environ if environ is None else environ, looks, clock)
         self.keys_in_turn = KeysInTurn(self)
+
+    def get_driver_class(self) -> "type[Driver]":
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from choline_tui.widgets.terminal import TerminalDriver
+
+        usual = super().get_driver_class()
+        return TerminalDriver if usual is LinuxDriver else usual
+
+    def leave(self, code: int) -> None:
+        """End with this exit code as soon as no screen is on its way in: one that comes to an app that ends
+        is mounted without its contents, and fails for the lack of them."""
+        if self.current_mode != "_default" and all(screen.is_mounted for screen in self.screen_stack):
+            self.exit(return_code=code)
+        else:
+            self.set_timer(0.05, partial(self.leave, code))
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key) and not event.is_forwarded:

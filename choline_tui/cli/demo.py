@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import shutil
 import signal
 import tempfile
@@ -10,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from choline_tui.cli.context import Context
-from choline_tui.cli.demo_parts import KEY, EnginePart, MarketPart, check_results, make_home, make_project
+from choline_tui.cli.demo_parts import (
+    KEY,
+    EnginePart,
+    MarketPart,
+    check_results,
+    make_home,
+    make_project,
+    undisturbed,
+)
 from choline_tui.cli.output import clean, dollars, number, size
 from choline_tui.kernel.errors import CholineError, SystemFault
 
@@ -53,17 +62,20 @@ def demo(args: argparse.Namespace, context: Context) -> int:
         keep = keep or not held
         return 0 if held else FAILED
     except (KeyboardInterrupt, asyncio.CancelledError):
-        context.out.note("\nInterrupted: its engine and its market are ended.")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            context.out.note("\nInterrupted: its engine and its market are ended.")
         return INTERRUPTED
     except CholineError:
         keep = True
         raise
     finally:
-        if keep:
-            context.out.line(f"Its files are in {root}; the results in project/results", "dim")
-        else:
+        if not keep:
             shutil.rmtree(root, ignore_errors=True)
-            context.out.line(f"Its files were in {root} and are removed; --keep-files keeps them.", "dim")
+        with contextlib.suppress(OSError):
+            if keep:
+                context.out.line(f"Its files are in {root}; the results in project/results", "dim")
+            else:
+                context.out.line(f"Its files were in {root} and are removed; --keep-files keeps them.", "dim")
 
 
 async def _interruptible(rehearsal: "Rehearsal") -> bool:
@@ -71,11 +83,13 @@ async def _interruptible(rehearsal: "Rehearsal") -> bool:
     me = asyncio.current_task()
     assert me is not None
     # as with Ctrl-C, which asyncio turns into the same: everything is taken down in order
-    loop.add_signal_handler(signal.SIGTERM, me.cancel)
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(sign, me.cancel)
     try:
         return await rehearsal.run()
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        for sign in (signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(sign)
 
 
 class Rehearsal:
@@ -116,7 +130,13 @@ class Rehearsal:
             self.step("the engine ended")
         finally:
             # also when cancelled: nothing of ours goes on
-            await asyncio.shield(self._take_down())
+            taken = asyncio.ensure_future(self._take_down())
+            with undisturbed():
+                with contextlib.suppress(OSError):  # the terminal may be gone
+                    self.step("taking down what is left of it")
+                while not taken.done():
+                    with contextlib.suppress(asyncio.CancelledError):  # by a second signal
+                        await asyncio.shield(taken)
         self._verdict(view, billing, stopped)
         return all(self.results.values())
 

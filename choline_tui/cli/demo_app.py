@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from textual import work
 
 from choline_tui.app import CholineApp
-from choline_tui.cli.demo_parts import KEY, EnginePart, MarketPart, make_home, make_project
+from choline_tui.cli.demo_parts import KEY, EnginePart, MarketPart, make_home, make_project, undisturbed
 from choline_tui.kernel.errors import CholineError
 from choline_tui.services.looks import read_looks
 
@@ -69,10 +68,6 @@ class DemoApp(CholineApp):
 
     async def prepare(self) -> None:
         """The market, and a history, before anything is asked."""
-        # a terminal that is closed, or a kill: what the demo started is ended all the same
-        loop = asyncio.get_running_loop()
-        for sign in (signal.SIGHUP, signal.SIGTERM):
-            loop.add_signal_handler(sign, self.exit)
         starting = asyncio.create_task(self.market.start())
         try:
             await asyncio.to_thread(self._history)
@@ -116,18 +111,23 @@ def demo_app(environ: Mapping[str, str], *, boot: float, keep: bool) -> int:
             app.run()
             return app.return_code or 0
         finally:
-            with contextlib.suppress(OSError):
-                os.chdir(before)
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                print("Ending the rehearsal ...", file=sys.stderr, flush=True)
-            asyncio.run(_take_down(app))
-            with contextlib.suppress(OSError):
-                print(WORTH, flush=True)
+            with undisturbed():
+                _end(app, before, keep=keep)
     finally:
-        if keep:
-            print(f"Its files are in {root}")
-        else:
+        if not keep:
             shutil.rmtree(root, ignore_errors=True)
+
+
+def _end(app: DemoApp, before: Path, *, keep: bool) -> None:
+    with contextlib.suppress(OSError):
+        os.chdir(before)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print("Ending the rehearsal ...", file=sys.stderr, flush=True)
+    asyncio.run(_take_down(app))
+    with contextlib.suppress(OSError):
+        print(WORTH, flush=True)
+        if keep:
+            print(f"Its files are in {app.root}", flush=True)
 
 
 async def _take_down(app: DemoApp) -> None:

@@ -2,26 +2,26 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from choline_tui.kernel.errors import SystemFault
 
-__all__ = ["KEY", "EnginePart", "MarketPart", "check_results", "make_home", "make_project"]
+__all__ = ["KEY", "EnginePart", "MarketPart", "check_results", "make_home", "make_project", "undisturbed"]
 
 KEY = "rehearsal"
 STEPS = 6
 STEP_S = 0.5
 START_WITHIN = 30.0
 END_WITHIN = 20.0
+ENGINE_WITHIN = 15.0
 POLL = 0.05
 
 TRAIN = f'''\
@@ -92,6 +92,19 @@ def check_results(results: Path, run_dir: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return str(error)
     return ""
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """While a rehearsal is taken down, which ends within a minute: neither an impatient Ctrl-C nor the second
+    word of a terminal that is closed may leave half of it running."""
+    signs = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(sign, signal.SIG_IGN) for sign in signs]
+    try:
+        yield
+    finally:
+        for sign, handler in zip(signs, before, strict=True):
+            signal.signal(sign, handler)
 
 
 class MarketPart:
@@ -168,51 +181,31 @@ async def _ended(process: subprocess.Popen[bytes], within: float) -> bool:
 
 
 class EnginePart:
-    """The engine of the rehearsal's home, as far as ending it goes."""
+    """The engines that a rehearsal's services started, as far as ending them goes."""
 
     def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
         self.home = home
         self.environ = environ
 
-    def pid(self) -> int | None:
-        """The process that holds the engine's lock; None: there is none."""
-        from choline_tui.config.paths import Paths
-
-        try:
-            with open(Paths(self.home, self.environ).engine_lock, "r+") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    text = lock.read().strip()
-                    return int(text) if text.isdigit() else None
-        except OSError:
-            return None
-        return None
-
     async def end(self) -> bool:
-        """Ask it to end, then make it; True when it ended (or there was none)."""
+        """Ask it to end, then make it; True when it ended by itself (or there was none). None of them is left
+        after it, nor one that was only just starting: their files can be removed."""
         from choline_tui.kernel.errors import CholineError
         from choline_tui.services import Choline
+        from choline_tui.services.launch import STARTED
 
-        if self.pid() is None:
+        if all(process.poll() is not None for process in STARTED):
             return True
-        with contextlib.suppress(CholineError, TimeoutError, OSError):
+        try:
             async with Choline(home=self.home, environ=self.environ, start_engine=False) as choline:
                 await asyncio.wait_for(choline.engine_stop(), 5)
-        if await self._gone(10.0):
-            return True
-        pid = self.pid()
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        await self._gone(5.0)
-        return False
-
-    async def _gone(self, within: float) -> bool:
-        waited = 0.0
-        while self.pid() is not None:
-            if waited > within:
-                return False
-            await asyncio.sleep(POLL)
-            waited += POLL
-        return True
+        except (CholineError, TimeoutError, OSError):
+            for process in STARTED:
+                process.terminate()
+        gentle = True
+        for process in STARTED:
+            if not await _ended(process, ENGINE_WITHIN):
+                gentle = False
+                process.kill()
+                process.wait()
+        return gentle

@@ -16,7 +16,11 @@ from choline_tui.secrets import find_key
 from choline_tui.services.connection import Connection
 from choline_tui.services.identity import fingerprint
 
-__all__ = ["connect", "fingerprint", "market", "start_process"]
+__all__ = ["STARTED", "connect", "fingerprint", "market", "start_process"]
+
+STARTED: "list[subprocess.Popen[bytes]]" = []
+"""engines that this program started and that were not seen to end; who has to end all of them (a rehearsal)
+finds them here: one that is only just starting holds no lock and answers nobody yet"""
 
 START_WITHIN = 20.0
 """seconds"""
@@ -48,7 +52,7 @@ def start_process(paths: Paths, environ: Mapping[str, str]) -> "subprocess.Popen
         env["CHOLINE_HOME"] = str(paths.home)
     try:
         with open(paths.engine_log, "ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "choline_tui.engine", "--on-demand"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -59,6 +63,8 @@ def start_process(paths: Paths, environ: Mapping[str, str]) -> "subprocess.Popen
             )
     except OSError as error:
         raise EngineError(f"the engine cannot be started: {error.strerror or error}") from None
+    STARTED[:] = [one for one in STARTED if one.poll() is None] + [process]
+    return process
 
 
 async def connect(paths: Paths, environ: Mapping[str, str], *, start: bool = True) -> Connection:
@@ -97,7 +103,8 @@ async def connect(paths: Paths, environ: Mapping[str, str], *, start: bool = Tru
             raise EngineError(
                 f"the engine did not answer within {START_WITHIN:.0f} s", hint=f"See {paths.engine_log}"
             )
-        if now - started > AGAIN_AFTER:
+        # one that is alive only needs longer: a second would wait for its lock, and come to life when it ends
+        if (process is None or code is not None) and now - started > AGAIN_AFTER:
             market(paths, environ)  # settings that are wrong are told here, and now
             process = start_process(paths, environ)
             started = now

@@ -58,7 +58,7 @@ def test_the_demo_holds_and_leaves_nothing(tmp_path: Path) -> None:
     wait_until(lambda: not processes_of(str(root)), within=20, what="every process of the demo has ended")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_demo_ends_its_engine_and_its_market(tmp_path: Path, number: signal.Signals) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     running = subprocess.Popen(
@@ -72,6 +72,11 @@ def test_an_interrupted_demo_ends_its_engine_and_its_market(tmp_path: Path, numb
         for line in running.stdout:
             if "rented: contract" in line:
                 break
+        running.send_signal(number)
+        for line in running.stdout:
+            if "taking down" in line:
+                break
+        # once more, while it takes down: as a closed terminal does, or somebody who does not like to wait
         running.send_signal(number)
         rest = running.stdout.read()
         assert running.wait(60) == 130, rest
