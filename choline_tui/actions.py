@@ -70,6 +70,10 @@ APP: tuple[Action, ...] = (
     ),
     Action("app.quit", "q", "Quit", "Leave choline. Runs go on without it.", "app", "leave"),
     Action("app.quit_now", "ctrl+q", "Quit", "Leave choline from anywhere.", "app", "quit"),
+    Action(
+        "app.suspend", "ctrl+z", "To the shell",
+        "Put choline into the background of your shell; 'fg' brings it back.", "app", "suspend_process",
+    ),
     Action("modal.close", "escape", "Close", "Close this, change nothing.", "modal", "dismiss_modal",
            footer=True),
     Action("modal.help", "f1", "Help", "What every key does here.", "modal", "app.help"),

@@ -1,8 +1,10 @@
 """What could be the training command: scripts, the README's code lines, entry points, shell history."""
 
+import ast
 import os
 import re
 import shlex
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -77,7 +79,30 @@ def _scripts(tree: Tree) -> list[tuple[int, Finding]]:
             line = text.count("\n", 0, main.start()) + 1
             note = "has __main__" + (f" and {flags[1]}" if flags else "")
             found.append((score, Finding(f"python {shlex.quote(path)}", f"{path}:{line}", note)))
+        elif (score >= 30 or len(near) == 1) and _does_something(text) and not _in_package(path, tree):
+            note = "a script of that name" if score >= 30 else "the only script"
+            found.append((score - 15, Finding(f"python {shlex.quote(path)}", path, note)))
     return found
+
+
+def _in_package(path: str, tree: Tree) -> bool:
+    folder = path.rpartition("/")[0]
+    return bool(folder) and f"{folder}/__init__.py" in tree.files
+
+
+def _does_something(text: str) -> bool:
+    """Whether it does more than define and import when it is run: most scripts have no ``__main__``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd escape in somebody's text
+        try:
+            body = ast.parse(text).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+    loops = (ast.For, ast.While, ast.With, ast.Try)
+    return any(
+        isinstance(one, loops) or (isinstance(one, ast.Expr) and isinstance(one.value, ast.Call))
+        for one in body
+    )
 
 
 def _names_a_file(words: list[str], tree: Tree) -> str:

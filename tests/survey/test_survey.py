@@ -108,6 +108,26 @@ def test_a_training_repository(tmp_path: Path) -> None:
     assert found.sent_files == 9
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"train.py": "import x\nprint(1)\n"}, [("python train.py", "a script of that name")]),
+        ({"fit.py": "for step in range(3):\n    pass\n"}, [("python fit.py", "the only script")]),
+        ({"train.py": "def train():\n    pass\n"}, []),
+        ({"train.py": "print(1\n"}, []),
+        ({"net/train.py": "print(1)\n", "net/__init__.py": ""}, []),
+        ({"a.py": "print(1)\n", "b.py": "print(2)\n"}, []),
+        (
+            {"eval.py": "print(1)\n", "train.py": "print('\\d')\n"},
+            [("python train.py", "a script of that name")],
+        ),
+    ],
+)
+def test_scripts_without_main(tmp_path: Path, files: dict[str, str], expected: list[tuple[str, str]]) -> None:
+    write(tmp_path, files)
+    assert [(f.value, f.note) for f in looked_at(tmp_path).commands] == expected
+
+
 def test_a_project_without_git_sends_all_but_litter_and_says_which_secrets(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -200,7 +220,7 @@ def test_history_is_read_only_when_allowed(tmp_path: Path) -> None:
             ".netrc": f"machine api.wandb.ai\n login user\n password {SECRET}\n",
         },
     )
-    project = write(tmp_path / "project", {"go.py": "print(1)\n"})
+    project = write(tmp_path / "project", {"go.py": "steps = 1\n"})
     assert commands(looked_at(project, home=home)) == []
     found = looked_at(project, home=home, history=True)
     assert sorted(commands(found)) == ["python go.py --epochs 3", "python go.py --epochs 9"]

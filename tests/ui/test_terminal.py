@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from textual.drivers._writer_thread import WriterThread
 
+from choline_tui.actions import registry
 from choline_tui.widgets.terminal import _Forgiving
 from tests.support import wait_until
 
@@ -86,6 +87,21 @@ def test_a_kill_leaves_the_terminal_as_it_was(screened: Screened) -> None:
         what="its end, and the terminal's own screen",
     )
     assert screened.process.returncode == 128 + signal.SIGTERM
+
+
+def test_ctrl_z_puts_it_into_the_background_and_fg_brings_it_back(screened: Screened) -> None:
+    wait_until(lambda: screened.shows("Offers"), within=60, what="the first frame")
+    assert registry()["app.suspend"].keys == "ctrl+z"
+
+    def state() -> str:
+        text = Path(f"/proc/{screened.process.pid}/stat").read_text()
+        return text.rpartition(")")[2].split()[0]
+
+    os.write(screened.master, b"\x1a")
+    wait_until(lambda: screened.shows("\x1b[?1049l") and state() == "T", within=60, what="the shell's screen")
+    screened.shown = b""
+    screened.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: screened.shows("Offers"), within=60, what="the app's screen again")
 
 
 def test_what_is_written_to_a_closed_terminal_blocks_nobody() -> None:
