@@ -33,7 +33,7 @@ from choline_tui.vast.keys import check_key
 from choline_tui.vast.listing import read_all
 from choline_tui.vast.pace import PACES, Pace, Pacer
 from choline_tui.vast.ssh_keys import parse_keys, public_key, same_key
-from choline_tui.vast.types import Account, KeyReport, Listing, Rented, RentRequest, SshKey
+from choline_tui.vast.types import Account, Copier, KeyReport, Listing, Rented, RentRequest, SshKey
 from choline_tui.vast.wire import Lost, Reply, Wire
 
 __all__ = ["BASE_URL", "VastClient"]
@@ -245,6 +245,25 @@ class VastClient:
             why = f"status {reply.status}"
         raise MarketDown(f"the log of contract {contract_id} did not come: {why}")
 
+    async def copier(self, contract_id: int) -> Copier:
+        """Where the host's copier answers, which reaches the disk of a contract, stopped or not: the question
+        the official client's ``copy`` begins with. The market copies nothing by itself when one end is here,
+        so it may be repeated. Raises NotFound."""
+        body = {
+            "client_id": "me",
+            "src_id": f"C.{contract_id}",
+            "dst_id": "local",
+            "src_path": "/workspace/",
+            "dst_path": "/results",  # where it goes here is nobody's business
+        }
+        self._path(contract_id)
+        answer = await self._calls.repeat("copy", "PUT", "/api/v0/commands/copy_direct/", body=body)
+        found = answer if isinstance(answer, dict) else {}
+        host, port = found.get("src_addr"), _port(found.get("src_port"))
+        if not isinstance(host, str) or not 0 < len(host) <= 255 or port is None:
+            raise MarketDown("the market did not say where the host's copier answers")
+        return Copier(host, port)
+
     # the account
 
     async def account(self) -> Account:
@@ -304,6 +323,14 @@ class VastClient:
 def _check_id(number: int) -> None:
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_ID:
         raise BadRequest(f"{number!r} is not an id of the market")
+
+
+def _port(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 5:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 1 <= value <= 65535 else None
 
 
 def _secret(text: object) -> Secret | None:

@@ -44,6 +44,7 @@ PACES: dict[str, Pace] = {
     "gpu names": Pace(1.0 * _MARGIN),
     "keys": Pace(1.0 * _MARGIN),
     "charges": Pace(1.0 * _MARGIN),
+    "copy": Pace(3.5 * _MARGIN),
 }
 
 UNPACED: dict[str, Pace] = {name: Pace(0.0) for name in PACES}

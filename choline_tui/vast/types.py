@@ -14,7 +14,7 @@ from choline_tui.model.instance import Instance
 from choline_tui.model.market_types import Count, Foreign, Num, Text
 from choline_tui.model.price import MAX_BID, MIN_BID
 
-__all__ = ["Account", "KeyReport", "Listing", "RentRequest", "Rented", "Scope", "SshKey"]
+__all__ = ["Account", "Copier", "KeyReport", "Listing", "RentRequest", "Rented", "Scope", "SshKey"]
 
 MAX_ONSTART = 4096
 """characters; the market refuses more"""
@@ -132,6 +132,14 @@ class Listing:
 
     def get(self, contract_id: int) -> Instance | None:
         return next((each for each in self.instances if each.id == contract_id), None)
+
+
+@dataclass(frozen=True)
+class Copier:
+    """Where a host's copier answers SSH: rsync as ``vastai_kaalia@HOST::C.ID//PATH``."""
+
+    host: str
+    port: int
 
 
 class Account(Foreign):

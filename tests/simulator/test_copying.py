@@ -94,6 +94,49 @@ async def test_both_ways_with_the_clients_own_command(tmp_path: Path, identity: 
             assert "a shell" not in str(answer.stdout)
 
 
+@pytest.mark.parametrize("kind", ["openssh-auto", "asyncssh-userns"], indirect=True)
+async def test_the_disk_of_one_that_stands_is_reached_and_nothing_runs_there(
+    tmp_path: Path, identity: Path, kind: str
+) -> None:
+    needs("ssh", "rsync")
+    sshd, isolate = kind.split("-")
+    backend = backend_of(tmp_path / "market", sshd, isolate)
+    async with Simulator(offers=60, boot=0.2, moving=False, listen=False, backend=backend) as sim:
+        call, number = await rented(sim)
+        contract = sim.contracts.get(number)
+        assert contract is not None
+        (backend.home(number) / "out").mkdir()
+        (backend.home(number) / "out" / "last").write_bytes(b"checkpoint" * 1000)
+        its_own = contract.endpoint
+        sim.contracts.stop(contract)
+        await eventually(lambda: contract.current == "stopped" and not contract.held, what="it stands")
+        ask = {"src_id": f"C.{number}", "dst_id": "local", "src_path": "/workspace/", "dst_path": "/d"}
+        status, told = await call("PUT", "/api/v0/commands/copy_direct/", ask)
+        if not backend.copies:
+            assert status == 400
+            return
+        assert status == 200 and told["src_port"] != its_own.port  # type: ignore[union-attr]
+        host = f"vastai_kaalia@{told['src_addr']}::C.{number}"
+        # by each of its names in the container, the one that its HOME says among them
+        for n, name in enumerate(("/workspace", "/root", str(backend.home(number)))):
+            copying = rsync(identity, told["src_port"], f"{host}/{name}/out", str(tmp_path / str(n)))
+            said, code = await eventually(copying, what="the copy")
+            assert code == 0, said
+            assert (tmp_path / str(n) / "out" / "last").read_bytes() == b"checkpoint" * 1000
+        # its own SSH is away, and the copier lets nobody else in
+        with pytest.raises((OSError, asyncssh.Error)):
+            async with asyncssh.connect(
+                told["src_addr"], told["src_port"], username="root", client_keys=[KEY],
+                known_hosts=None, config=None, agent_path=None,
+            ):  # fmt: skip
+                pass
+        assert backend.traffic(number)[0] > 10_000, "what was copied is on the bill"
+        again, told_again = await call("PUT", "/api/v0/commands/copy_direct/", ask)
+        assert (again, told_again["src_port"]) == (200, told["src_port"])
+        sim.contracts.lose_host(contract.machine)
+        assert (await call("PUT", "/api/v0/commands/copy_direct/", ask))[0] == 400
+
+
 async def test_with_the_official_client(tmp_path: Path, identity: Path, vastai: Path) -> None:  # noqa: F811
     needs("ssh", "rsync")
     # the client's ssh would write to this person's known hosts

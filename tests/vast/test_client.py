@@ -21,7 +21,7 @@ from choline_tui.kernel.errors import (
 from choline_tui.kernel.secret import Secret
 from choline_tui.model.query import parse_query
 from choline_tui.vast.client import VastClient
-from choline_tui.vast.types import RentRequest
+from choline_tui.vast.types import Copier, RentRequest
 from tests.vast.fake import KEY, PUBLIC, Market
 
 OK = {"success": True}
@@ -229,6 +229,36 @@ def test_attaching_a_key_that_is_there_is_no_error() -> None:
     assert market.asked[0].url.path == "/api/v0/instances/7/ssh/"
     with pytest.raises(NotFound):
         Market(GONE).live(lambda c: c.attach_ssh_key(7, PUBLIC))
+
+
+def test_where_a_hosts_copier_answers_is_asked_as_the_official_client_does() -> None:
+    market = Market({"success": True, "msg": "x", "src_addr": "ssh9.vast.ai", "src_port": 22})
+    assert market.live(lambda c: c.copier(7)) == Copier("ssh9.vast.ai", 22)
+    assert (market.asked[0].method, market.asked[0].url.path) == ("PUT", "/api/v0/commands/copy_direct/")
+    body = market.body()
+    assert set(body) == {"client_id", "src_id", "dst_id", "src_path", "dst_path"}
+    assert (body["client_id"], body["src_id"], body["dst_id"]) == ("me", "C.7", "local")
+    late = Market(httpx.Response(503), {"success": True, "src_addr": "h", "src_port": "2222"})
+    assert late.live(lambda c: c.copier(7)) == Copier("h", 2222), "asked again: nothing is done by it"
+    with pytest.raises(NotFound):
+        Market(GONE).live(lambda c: c.copier(7))
+    no = {"success": False, "error": "invalid_args", "msg": "src_path not supported VMs."}
+    with pytest.raises(BadRequest, match="not supported"):
+        Market(no).live(lambda c: c.copier(7))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {}, {"src_addr": "h"}, {"src_addr": "", "src_port": 22}, {"src_addr": "h" * 300, "src_port": 22},
+        {"src_addr": "h", "src_port": True}, {"src_addr": "h", "src_port": 0}, {"src_addr": 1, "src_port": 1},
+        {"src_addr": "h", "src_port": "9" * 5000}, {"src_addr": "h", "src_port": "\u0662\u0662"},
+        {"src_addr": "h", "src_port": 65536},
+    ],
+)  # fmt: skip
+def test_an_answer_without_an_address_is_no_copier(told: dict[str, object]) -> None:
+    with pytest.raises(MarketDown):
+        Market({"success": True, **told}).live(lambda c: c.copier(7))
 
 
 @pytest.mark.parametrize(

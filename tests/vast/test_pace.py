@@ -23,7 +23,7 @@ from tests.vast.fake import Market
 
 DOCUMENTED = {
     "rent": 4.5, "instance": 2.0, "listing": 1.0, "state": 1.0, "destroy": 3.0, "reboot": 1.0, "bid": 5.5,
-    "ssh": 1.0, "attach": 1.0, "charges": 1.0, "keys": 1.0,
+    "ssh": 1.0, "attach": 1.0, "charges": 1.0, "keys": 1.0, "copy": 3.5,
 }  # fmt: skip
 OK = {"success": True}
 OFFERS = {"offers": [{"id": 1, "disk_space": 100}]}

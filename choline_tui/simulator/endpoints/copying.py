@@ -1,12 +1,16 @@
 """Copies: between instances where their disks are folders; with the caller's own computer where the official
-client can do its half, which is rsync to the host's copier (``remotes.copier``); with clouds by shape only.
+client can do its half, which is rsync to the host's copier (``remotes.copier``), whether the instance runs or
+stands; with clouds by shape only.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from choline_tui.kernel.errors import CholineError
 from choline_tui.simulator.access import Key
+from choline_tui.simulator.backend import Endpoint
 from choline_tui.simulator.contract import Contract
 from choline_tui.simulator.endpoints.base import Endpoints, Route, route
 from choline_tui.simulator.files import FileCommandError, copy_between
@@ -48,16 +52,26 @@ class Copying(Endpoints):
             return answer
         one = source or target
         assert one is not None
-        if one.endpoint is None:
-            raise refuse(400, "instance_unavailable", f"Instance {one.id} does not run.")
-        if not getattr(self.desk.contracts.backend, "copies", True):
-            raise refuse(400, "copy_unavailable", "This rehearsal has no rsync; scp works over its SSH.")
+        at = await self._copier(one)
         side = "src" if source is not None else "dst"
-        return answer | {
-            "msg": "Local copy initiated.",
-            f"{side}_addr": one.endpoint.host,
-            f"{side}_port": one.endpoint.port,
-        }
+        return answer | {"msg": "Local copy initiated.", f"{side}_addr": at.host, f"{side}_port": at.port}
+
+    async def _copier(self, contract: Contract) -> Endpoint:
+        """Where the host's copier answers for a contract's disk. Raises ``Refusal``."""
+        backend = self.desk.contracts.backend
+        if not getattr(backend, "copies", True):
+            raise refuse(400, "copy_unavailable", "This rehearsal has no rsync; scp works over its SSH.")
+        copier: Callable[[int], Awaitable[Endpoint]] | None = getattr(backend, "copier", None)
+        async with contract.lock:
+            if contract.made and contract.alive and not contract.offline:
+                try:
+                    if copier is not None:
+                        return await copier(contract.id)
+                except (CholineError, OSError) as error:
+                    raise refuse(500, "server_error", f"the host's copier does not start: {error}") from error
+                if contract.endpoint is not None:
+                    return contract.endpoint
+        raise refuse(400, "instance_unavailable", f"The host of instance {contract.id} does not answer.")
 
     async def _between(self, source: Contract, came: str, target: Contract, into: str) -> None:
         home = getattr(self.desk.contracts.backend, "home", None)

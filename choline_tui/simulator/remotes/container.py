@@ -1,4 +1,5 @@
-"""Inside a container: its first real process. Runs onstart, then lets SSH in.
+"""Inside a container: its first real process. Runs onstart, then lets SSH in. The host's copier beside it is
+the same without onstart, and lets only rsync in.
 
 Started by ``process.ProcessBackend`` with a control socket (its number is the first argument): lines of
 JSON, one question one answer. The first line is the configuration. End of file there means the owner is
@@ -166,8 +167,13 @@ class Container:
     async def start(self) -> int:
         sock = self._bind(self._config["port"])
         self._port = sock.getsockname()[1]
-        self.prepare_home()
-        await self.start_onstart(self._port)
+        if self._config["copier"]:
+            (self._home / ".ssh").mkdir(mode=0o700, exist_ok=True)
+            for key in self._config["keys"]:
+                self.authorize(key)
+        else:
+            self.prepare_home()
+            await self.start_onstart(self._port)
         telling = asyncio.create_task(self.tell_traffic())
         self._tasks.add(telling)
         if self._config["refuse"]:

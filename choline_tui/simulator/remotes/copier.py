@@ -1,16 +1,20 @@
 """The host's copier: the account to which the official client's ``copy`` goes with rsync over SSH.
 
-On Vast it is the host's own, and reaches every container's disk as an rsync module of the container's name.
-Here it lives in the container's SSH and reaches this container's home, as ``/root`` and as ``/workspace``.
+On Vast it is the host's own, and reaches every container's disk as an rsync module of the container's name,
+also while the container stands. Here it is an SSH of its own beside the container's, begun when it is first
+asked for, and reaches this container's home: as ``/root``, as ``/workspace``, and where the container has it.
 """
 
 import os
 import shutil
 from pathlib import Path
 
-__all__ = ["USER", "command", "find_rsync", "places", "write_config"]
+__all__ = ["CONFIG", "HOST_KEY", "USER", "command", "find_rsync", "places", "write_config"]
 
 USER = "vastai_kaalia"
+HOST_KEY = "copier_key"
+"""the host's key, which is not the container's"""
+CONFIG = "sshd_copier_config"
 PLACES = ("root", "workspace")
 """where a container's home is seen in its module"""
 
@@ -24,9 +28,9 @@ def command(config: Path | str, rsync: str) -> list[str]:
     return [rsync, "--server", "--daemon", f"--config={config}", "."]
 
 
-def places(base: Path) -> list[Path]:
+def places(base: Path, home: Path) -> list[Path]:
     """Folders at which the container's home must be mounted: rsync's daemon follows no links."""
-    return [base / "copier" / name for name in PLACES]
+    return [base / "copier" / name for name in (*PLACES, str(home).lstrip("/"))]
 
 
 def write_config(etc: Path, base: Path, contract: int) -> None:

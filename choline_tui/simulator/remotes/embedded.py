@@ -30,12 +30,12 @@ class _Login(asyncssh.SSHServer):
         authorized_keys: str,
         connections: "set[asyncssh.SSHServerConnection]",
         meter: Meter,
-        copies: bool,
+        user: str,
     ) -> None:
         self._authorized_keys = authorized_keys
         self._connections = connections
         self._meter = meter
-        self._copies = copies
+        self._user = user
         self._counted = 0
         self._conn: asyncssh.SSHServerConnection | None = None
 
@@ -53,17 +53,17 @@ class _Login(asyncssh.SSHServer):
     def begin_auth(self, username: str) -> bool:
         assert self._conn is not None
         self._conn.send_auth_banner(GREETING)
-        if username == "root" or (self._copies and username == copier.USER):
+        if username == self._user:
             # read at every login, so that a key attached later works at once
             with contextlib.suppress(OSError, ValueError):
                 self._conn.set_authorized_keys(self._authorized_keys)
         return True
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-        return True
+        return self._user != copier.USER
 
     def server_requested(self, listen_host: str, listen_port: int) -> bool:
-        return True
+        return self._user != copier.USER
 
 
 class EmbeddedServer:
@@ -75,15 +75,17 @@ class EmbeddedServer:
 
     async def listen(self, sock: socket.socket) -> None:
         home = self._config["home"]
+        copies = self._config["copier"]
+        user = copier.USER if copies else "root"
         login: Callable[[], asyncssh.SSHServer] = lambda: _Login(  # noqa: E731
-            f"{home}/.ssh/authorized_keys", self._connections, self._meter, self._config["copies"]
+            f"{home}/.ssh/authorized_keys", self._connections, self._meter, user
         )
         self._acceptor = await asyncssh.listen(
             sock=sock,
             server_factory=login,
             server_host_keys=[self._config["host_key"]],
             process_factory=self._session,
-            sftp_factory=True,
+            sftp_factory=not copies,
             encoding=None,
             line_editor=False,
             allow_scp=False,
@@ -111,7 +113,7 @@ class EmbeddedServer:
         # what a stock sshd takes over from its client
         env |= {k: v for k, v in process.env.items() if k == "LANG" or k.startswith("LC_")}
         argv = [shell(), "-c", process.command] if process.command is not None else [shell(), "-l"]
-        copies = self._config["copies"] and process.get_extra_info("username") == copier.USER
+        copies = self._config["copier"]
         if copies:
             argv = copier.command(self._config["rsyncd_config"], copier.find_rsync() or "rsync")
         with contextlib.suppress(asyncssh.Error, ConnectionError):

@@ -73,7 +73,7 @@ class Box:
         """Folders of ours that the container may write, and where it finds them."""
         volumes = [(str(volume), str(place)) for volume, place in self.volumes]
         # after the volumes, so that the copier sees them as well
-        return volumes + [(str(self.home), str(p)) for p in copier.places(self.base) if p.is_dir()]
+        return volumes + [(str(self.home), str(p)) for p in copier.places(self.base, self.home) if p.is_dir()]
 
     def over_etc(self) -> list[tuple[str, str]]:
         """Files of our own that lie over the system's, where it has them."""

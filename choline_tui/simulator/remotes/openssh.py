@@ -38,13 +38,12 @@ def _quoted(path: Path | str) -> str:
 
 
 def write_config(etc: Path, home: Path, path: str, *, own_accounts: bool) -> None:
-    """Write ``sshd_config`` and what it names into ``etc`` (beside ``host_key``).
+    """Write ``sshd_config`` and what it names into ``etc`` (beside ``host_key``), and the copier's.
 
     ``own_accounts``: the container has a passwd of its own in which root lives in ``home``; otherwise a
-    forced command leads every session there. ``path``: the shells' PATH.
+    forced command leads every session there, and there is no copier. ``path``: the shells' PATH.
     """
     (etc / "banner").write_text(GREETING, encoding="utf-8")
-    match: list[str] = []
     lines = [
         f"HostKey {_quoted(etc / 'host_key')}",
         f"AuthorizedKeysFile {_quoted(home / '.ssh' / 'authorized_keys')}",
@@ -69,13 +68,19 @@ def write_config(etc: Path, home: Path, path: str, *, own_accounts: bool) -> Non
     ]
     if own_accounts:
         lines.append("Subsystem sftp internal-sftp")
-        if rsync := copier.find_rsync():
-            lines[lines.index("AllowUsers root")] += f" {copier.USER}"
-            words = shlex.join(copier.command(etc / "rsyncd.conf", rsync))
-            match = [f"Match User {copier.USER}", f"ForceCommand {words}"]
         (etc / "passwd").write_text(_passwd(home), encoding="utf-8")
         shadow = "".join(f"{name}:*:19700:0:99999:7:::\n" for name in ("root", copier.USER))
         (etc / "shadow").write_text(shadow, encoding="utf-8")
+        if rsync := copier.find_rsync():
+            words = shlex.join(copier.command(etc / "rsyncd.conf", rsync))
+            own = {
+                lines[0]: f"HostKey {_quoted(etc / copier.HOST_KEY)}",
+                "AllowUsers root": f"AllowUsers {copier.USER}",
+                "AllowTcpForwarding yes": "AllowTcpForwarding no",
+                "Subsystem sftp internal-sftp": f"ForceCommand {words}",
+            }
+            text = "\n".join(own.get(line, line) for line in lines) + "\n"
+            (etc / copier.CONFIG).write_text(text, encoding="utf-8")
         if os.getuid() != 0:
             # sshd gives a terminal to the group tty, where there is one; here it could not
             (etc / "group").write_text(f"root:x:{os.getgid()}:\n", encoding="utf-8")
@@ -87,7 +92,7 @@ def write_config(etc: Path, home: Path, path: str, *, own_accounts: bool) -> Non
         sftp = next((p for p in _SFTP_SERVERS if Path(p).exists()), None)
         if sftp:
             lines.append(f"Subsystem sftp {sftp}")
-    (etc / "sshd_config").write_text("\n".join([*lines, *match]) + "\n", encoding="utf-8")
+    (etc / "sshd_config").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _passwd(home: Path) -> str:

@@ -8,6 +8,7 @@ On disk, below the backend's root, for each contract::
               etc/             host key, sshd's configuration
               container.log    what onstart printed
               server.log       trouble of ours inside
+              copier/          where the host's copier sees the home
     volumes/V.<id>/            a volume; seen in the home of every container that rents it
 
 A container is one process tree below one launcher (``isolation.launcher``): when the launcher has ended,
@@ -105,9 +106,13 @@ class _Remote:
     keys: list[str]
     traffic: int
     """an open file in which the container tells what its SSH has carried"""
+    copied: int
+    """the same of the host's copier"""
     port: int = 0
     refuse: bool = False
     running: _Running | None = None
+    copier: _Running | None = None
+    copier_port: int = 0
 
 
 def _reserved(port: int) -> socket.socket:
@@ -192,7 +197,8 @@ class ProcessBackend:
         box = Box(launch.contract, base, tuple((v, (base / "root").joinpath(*p)) for v, p in places))
         await asyncio.to_thread(self._make, box, launch)
         told = traffic.make(box.base / "traffic", self._carried.pop(launch.contract, (0, 0)))
-        self._remotes[launch.contract] = _Remote(launch, box, list(launch.authorized_keys), told)
+        copied = traffic.make(box.base / "copied", (0, 0))
+        self._remotes[launch.contract] = _Remote(launch, box, list(launch.authorized_keys), told, copied)
 
     async def start(self, contract: int) -> Endpoint:
         remote = self._remote(contract)
@@ -203,19 +209,45 @@ class ProcessBackend:
         with _reserved(remote.port) as place:
             remote.port = place.getsockname()[1]
             await asyncio.to_thread(self._mount_points, remote)
-            remote.running = await self._spawn(remote)
-            await self._begin(remote)
+            remote.running = await self._spawn(remote, remote.traffic)
+            try:
+                remote.port = await self._begin(remote, remote.running, self._config(remote))
+            except BaseException:
+                remote.running = None
+                raise
         return Endpoint("127.0.0.1", remote.port)
 
-    async def _begin(self, remote: _Remote) -> None:
-        running, contract = remote.running, remote.launch.contract
-        assert running is not None
+    async def copier(self, contract: int) -> Endpoint:
+        """Where the host's copier answers for this container's disk, whether the container runs or not. It
+        is begun at the first question, and stays until the disk goes. Raises ``RemoteError``."""
+        remote = self._remote(contract)
+        if remote.copier is None:
+            await asyncio.to_thread(self._mount_points, remote)
+            copier_ = await self._spawn(remote, remote.copied)
+            config = self._config(remote) | {
+                "copier": True,
+                "port": 0,
+                "refuse": False,
+                "traffic": remote.copied,
+                "sshd_config": str(remote.box.etc / copier.CONFIG),
+                "host_key": str(remote.box.etc / copier.HOST_KEY),
+            }
+            remote.copier_port = await self._begin(remote, copier_, config)
+            remote.copier = copier_
+        return Endpoint("127.0.0.1", remote.copier_port)
+
+    async def _begin(self, remote: _Remote, running: _Running, config: dict[str, Any]) -> int:
+        """Its port. When it does not begin, nothing of it is left."""
+        contract = remote.launch.contract
         try:
             async with asyncio.timeout(START_LIMIT):
-                remote.port = int(_answer(await self._configure(remote))["port"])
+                running.writer.write(json.dumps(config).encode() + b"\n")
+                await running.writer.drain()
+                port = int(_answer(await running.reader.readline())["port"])
             running.note_first()
+            return port
         except BaseException as exc:
-            await self._end(remote)
+            await self._end(running)
             if isinstance(exc, TimeoutError):
                 raise RemoteError(f"the container of contract {contract} did not start in time") from exc
             if isinstance(exc, RemoteError):
@@ -224,16 +256,22 @@ class ProcessBackend:
             raise
 
     async def stop(self, contract: int) -> None:
-        await self._end(self._remote(contract))
+        remote = self._remote(contract)
+        running, remote.running = remote.running, None
+        await self._end(running)
 
     async def destroy(self, contract: int) -> None:
         remote = self._remotes.get(contract)
         if remote is None:
             return
-        await self._end(remote)
+        running, remote.running = remote.running, None
+        copying, remote.copier = remote.copier, None
+        await self._end(running)
+        await self._end(copying)
         self._carried[contract] = self.traffic(contract)
         self._remotes.pop(contract, None)
         os.close(remote.traffic)
+        os.close(remote.copied)
         # a container that is not isolated shares this computer's memory-backed storage
         memory = Path("/dev/shm", memory_name(os.getuid(), str(remote.box.home)))  # noqa: S108
         await asyncio.to_thread(shutil.rmtree, memory, ignore_errors=True)
@@ -245,21 +283,26 @@ class ProcessBackend:
             raise UsageError("a public key is one line")
         if public_key not in remote.keys:
             remote.keys.append(public_key)
-        if remote.running is not None:
-            await remote.running.ask(op="authorize", key=public_key)
+        for server in (remote.running, remote.copier):
+            if server is not None:
+                await server.ask(op="authorize", key=public_key)
 
     async def revoke(self, contract: int, public_key: str) -> None:
         """From now on no login with that key; connections that are there stay."""
         remote = self._remote(contract)
         if public_key in remote.keys:
             remote.keys.remove(public_key)
-        if remote.running is not None:
-            await remote.running.ask(op="revoke", key=public_key)
+        for server in (remote.running, remote.copier):
+            if server is not None:
+                await server.ask(op="revoke", key=public_key)
 
     def traffic(self, contract: int) -> tuple[int, int]:
         """Bytes that its SSH has sent and received so far, roughly: see ``remotes.traffic``."""
         remote = self._remotes.get(contract)
-        return self._carried.get(contract, (0, 0)) if remote is None else traffic.read(remote.traffic)
+        if remote is None:
+            return self._carried.get(contract, (0, 0))
+        own, copied = traffic.read(remote.traffic), traffic.read(remote.copied)
+        return own[0] + copied[0], own[1] + copied[1]
 
     def log(self, contract: int) -> str:
         return disk.tail(self._remote(contract).box.log, LOG_LIMIT)
@@ -336,6 +379,7 @@ class ProcessBackend:
             directory.mkdir(mode=0o755)
         public = disk.host_key(box.etc / "host_key")
         (box.etc / "host_key.pub").write_text(public + "\n", encoding="utf-8")
+        disk.host_key(box.etc / copier.HOST_KEY)
         plain = self.isolation == "plain"
         shims.write_shims(box.bin, launch.gpus, launch.machine_id, refuse=plain)
         for volume, place in box.volumes if plain else ():
@@ -345,9 +389,8 @@ class ProcessBackend:
             place.symlink_to(volume)
         shims.write_df(box.bin, box.home, launch.disk_gb)
         copier.write_config(box.etc, box.base, launch.contract)
-        for place in copier.places(box.base):
-            place.parent.mkdir(mode=0o755, exist_ok=True)
-            place.mkdir(mode=0o755)
+        for place in copier.places(box.base, box.home):
+            place.mkdir(mode=0o755, parents=True)
         openssh.write_config(box.etc, box.home, self._path(box), own_accounts=not plain)
         if self._sshd == "openssh":
             if os.getuid() == 0:
@@ -360,7 +403,7 @@ class ProcessBackend:
                     "sshd refuses its configuration: " + done.stderr.decode(errors="replace")[:300]
                 )
 
-    async def _spawn(self, remote: _Remote) -> _Running:
+    async def _spawn(self, remote: _Remote, carried: int) -> _Running:
         ours, theirs = socket.socketpair()
         info_out, info_in = os.pipe() if self.isolation == "bubblewrap" else (None, None)
         inside = theirs.fileno()
@@ -377,11 +420,11 @@ class ProcessBackend:
             str(inside),
             *(str(Path(p).absolute()) for p in sys.path),
         ]
-        fds = [inside, remote.traffic] + ([info_in] if info_in is not None else [])
+        fds = [inside, carried] + ([info_in] if info_in is not None else [])
         log, trouble = disk.append(remote.box.log), disk.append(remote.box.server_log)
         try:
             launcher = await asyncio.create_subprocess_exec(
-                *isolation.launcher(self.isolation, remote.box, argv, [inside, remote.traffic], info_in),
+                *isolation.launcher(self.isolation, remote.box, argv, [inside, carried], info_in),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=trouble,
@@ -420,11 +463,9 @@ class ProcessBackend:
                 env[name] = f"{remote.box.bin}:{value}" if name == "PATH" else value
         return env
 
-    async def _configure(self, remote: _Remote) -> bytes:
-        running = remote.running
-        assert running is not None
+    def _config(self, remote: _Remote) -> dict[str, Any]:
         box = remote.box
-        config = {
+        return {
             "contract": remote.launch.contract,
             "home": str(box.home),
             "bin": str(box.bin),
@@ -436,19 +477,15 @@ class ProcessBackend:
             "refuse": remote.refuse,
             "traffic": remote.traffic,
             "disk_gb": remote.launch.disk_gb,
-            "copies": self.copies,
+            "copier": False,
             "rsyncd_config": str(box.etc / "rsyncd.conf"),
             "sshd": self._sshd,
             "sshd_path": self._sshd_path,
             "sshd_config": str(box.etc / "sshd_config"),
             "host_key": str(box.etc / "host_key"),
         }
-        running.writer.write(json.dumps(config).encode() + b"\n")
-        await running.writer.drain()
-        return await running.reader.readline()
 
-    async def _end(self, remote: _Remote) -> None:
-        running, remote.running = remote.running, None
+    async def _end(self, running: _Running | None) -> None:
         if running is None:
             return
         running.note_first()
