@@ -35,6 +35,7 @@ examples:
   choline run --gpu 1x3090 --env LR=3e-4 -p 6006 --name sweep-3 -m 'warmup 500'
   choline run --like k3fq7p --max-price 0.40
   choline run --on k3fq7p -- ./train.sh        (after a run with --keep 30m)
+  choline run --branch main --secret GITHUB_TOKEN -- ./train.sh
   choline run --gpu h100 --dry-run --json -- ./train.sh
 
 One word after '--' is text for the shell ('make && ./train'); several are a
@@ -70,7 +71,8 @@ def configure_create(parser: argparse.ArgumentParser) -> None:
 
 def configure_again(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "The frozen code of the run is sent again, byte for byte, unless --new-code or\n--commit is given."
+        "The frozen code of the run is sent again, byte for byte, unless --new-code,\n"
+        "--commit or --branch is given."
     )
     parser.usage = "choline again RUN [flags] [-- COMMAND ...]"
     parser.add_argument("like", metavar="RUN", help="id, beginning of an id, or name")
@@ -142,9 +144,14 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tty", action=argparse.BooleanOptionalAction, default=None,
                        help="a terminal of its own for the command: 'choline attach'")  # fmt: skip
     group.add_argument("--project", default="", metavar="DIR", help="start in this directory")
-    group.add_argument("--commit", default="", metavar="REV",
-                       help="send the code of this commit; the working tree is not touched, and its "
-                            "choline.toml says how to run")  # fmt: skip
+    code = group.add_mutually_exclusive_group()
+    code.add_argument("--commit", default="", metavar="REV",
+                      help="send the code of this commit; the working tree is not touched, and its "
+                           "choline.toml says how to run")  # fmt: skip
+    code.add_argument("--branch", default="", metavar="NAME",
+                      help="the code of this branch as its remote has it; the machine clones it by https "
+                           "(--secret GITHUB_TOKEN opens a private one), or else it is sent from here",
+                      )  # fmt: skip
     group = parser.add_argument_group("how")
     group.add_argument("--dry-run", action="store_true", help="show the plan; rent nothing")
     group.add_argument("-y", "--yes", action="store_true", help="agree to the plan")
@@ -177,8 +184,9 @@ def make_request(args: argparse.Namespace, context: Context) -> dict[str, Any]:
         "project": str(project),
         "command": command_text(args.rest),
         "like": args.like,
-        "same_code": args.same_code and not args.commit,
+        "same_code": args.same_code and not args.commit and not args.branch,
         "commit": args.commit,
+        "branch": args.branch,
         "on": args.on,
         "place": args.place,
         "like_what": args.like_what if args.like else "plan",
@@ -266,6 +274,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     # what was shown is what is paid: the cap of the card goes along, however the market has moved
     if card.plan.place != "here":
         asked = asked.model_copy(update={"max_price": card.plan.cap, "premium": None})
+    if asked.branch:
+        asked = asked.model_copy(update={"commit": card.commit})  # and what was shown is what is run
     if args.detach:
         started = context.use(lambda choline: choline.start(asked), doing=STARTING)
         if args.json:

@@ -77,6 +77,8 @@ def card_lines(card: "PlanCard") -> list[tuple[str, str]]:
     data = f"; {size(card.data_bytes)} of data" if card.data_bytes else ""
     files = f"{card.files} file{'' if card.files == 1 else 's'}"
     rows.append(("sends", f"{files}, {size(card.bytes)} ({code}){data}"))
+    if card.clone:
+        rows.append(("clones", f"the machine, from {clean(card.clone, 300)}: only what differs is sent"))
     rows += _moving(card)
     rows.append(("results", clean(plan.results_into, 1000)))
     if plan.keep_s:

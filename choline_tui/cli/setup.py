@@ -49,7 +49,7 @@ def ready(args: argparse.Namespace, context: Context) -> bool:
     from choline_tui.config.project import find_project
 
     start = Path(args.project).expanduser().absolute() if args.project else Path.cwd()
-    if args.commit or (args.like and args.same_code):
+    if args.commit or args.branch or (args.like and args.same_code):
         return True  # the code is another one
     screens = context.interactive and on_terminal(context.environ)
     quiet = args.yes or args.json or args.dry_run

@@ -5,6 +5,7 @@ from, the same bytes whatever happened to the working tree since; ``rebuild`` ma
 ``write_difference`` tells two apart. All of them block: call them in a thread.
 """
 
+from choline_tui.codestate.branch import capture_branch, cloneable
 from choline_tui.codestate.commit import capture_commit
 from choline_tui.codestate.difference import FileChange, changed_files, write_difference
 from choline_tui.codestate.freeze import capture
@@ -14,8 +15,10 @@ from choline_tui.codestate.rebuild import lay_out, rebuild
 __all__ = [
     "FileChange",
     "capture",
+    "capture_branch",
     "capture_commit",
     "changed_files",
+    "cloneable",
     "lay_out",
     "manifest",
     "materialise",

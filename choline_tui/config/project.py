@@ -20,6 +20,9 @@
     [environment]                     # what uv builds before setup: see config/environment.py
     from = "uv.lock"
 
+    [code]                            # the machine clones what the remote has: see config/code.py
+    clone = true
+
     [env]
     SEED = "7"
 
@@ -46,6 +49,7 @@ from pydantic import (
     model_validator,
 )
 
+from choline_tui.config.code import CodeTable
 from choline_tui.config.environment import EnvironmentTable
 from choline_tui.config.registry import RegistryTable
 from choline_tui.config.settings import RunSettings
@@ -224,6 +228,7 @@ class Project(BaseModel):
     environment: EnvironmentTable | None = Field(
         None, description="packages that uv installs on the machine, before setup; empty: what is found"
     )
+    code: CodeTable | None = Field(None, description="how the code gets to the machine")
     registry: RegistryTable | None = Field(
         None, description="who fetches the container image, where it is not public"
     )
@@ -369,6 +374,7 @@ def read_project(data: dict[str, Any], directory: Path) -> Project:
     needed = [name for item in project.send for name in item.credentials]
     needed += project.results_also.credentials if project.results_also else []
     needed += [project.registry.password_secret] if project.registry else []
+    needed += [project.code.token] if project.code and project.code.token else []
     project = project.model_copy(update={"secrets": list(dict.fromkeys([*project.secrets, *needed]))})
     both = sorted(set(project.secrets) & set(project.env))
     if both:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["RegistryTable"]
+__all__ = ["RegistryTable", "secret_name"]
 
 
 def _server(value: str) -> str:
@@ -29,7 +29,7 @@ def _user(value: str) -> str:
     return value
 
 
-def _secret(value: str) -> str:
+def secret_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value, re.ASCII):
         raise ValueError(
             f"{value[:60]!r} is not a name a secret can have: the password itself stands nowhere"
@@ -46,7 +46,7 @@ class RegistryTable(BaseModel):
         "docker.io", max_length=200, description="registry of the image; default docker.io"
     )
     user: Annotated[str, AfterValidator(_user)] = Field(max_length=200, description="who fetches the image")
-    password_secret: Annotated[str, AfterValidator(_secret)] = Field(
+    password_secret: Annotated[str, AfterValidator(secret_name)] = Field(
         max_length=100,
         description="name of the secret that is the password or token; given to the market alone",
     )

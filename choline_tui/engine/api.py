@@ -11,13 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from choline_tui import __version__
-from choline_tui.codestate import capture, capture_commit
 from choline_tui.config.home import load
 from choline_tui.config.paths import Paths
 from choline_tui.config.project import find_project, load_project
 from choline_tui.engine.acquire import rehearse
 from choline_tui.engine.checked import checked, read_request
-from choline_tui.engine.code import CodeMethods, left_out
+from choline_tui.engine.code import CodeMethods, freeze
 from choline_tui.engine.core import Engine
 from choline_tui.engine.environment import tight_disk
 from choline_tui.engine.estimate import Amount, amount_of
@@ -315,23 +314,13 @@ class Api:
 
     async def _code(self, request: RunRequest, made: Draft, into: Path) -> CodeState | None:
         like = self._like(request)
-        if request.commit and request.same_code:
+        if (request.commit or request.branch) and request.same_code:
             raise UsageError("the code of a run and that of a commit exclude each other")
         if like is not None and request.same_code:
             check_code_is_there(like)
             return like.code
-        exclude = left_out(made.project, made.plan)
-        if request.commit:
-            return await asyncio.to_thread(
-                capture_commit,
-                made.directory,
-                request.commit,
-                into,
-                exclude=exclude,
-                objects=self.paths.objects_dir,
-            )
         return await asyncio.to_thread(
-            capture, made.directory, into, exclude=exclude, objects=self.paths.objects_dir
+            freeze, request, made.project, made.plan, made.directory, into, self.paths.objects_dir
         )
 
     async def plan(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -354,6 +343,7 @@ class Api:
             **facts,
             commit=code.commit if code else "",
             branch=code.branch if code else "",
+            clone=code.clone.url if code and code.clone else "",
             dirty=code.dirty_count if code else 0,
             changed_lines=code.changed_lines if code else 0,
             files=code.file_count if code else 0,

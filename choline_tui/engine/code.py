@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,7 +17,10 @@ from weakref import WeakValueDictionary
 from choline_tui.codestate import (
     FileChange,
     capture,
+    capture_branch,
+    capture_commit,
     changed_files,
+    cloneable,
     lay_out,
     manifest,
     rebuild,
@@ -30,14 +34,18 @@ from choline_tui.engine.removal import check_code_is_there
 from choline_tui.engine.server import Method
 from choline_tui.kernel.errors import CholineError, RemoteError, StoreError, UsageError
 from choline_tui.kernel.session import Item, Progress
+from choline_tui.model.clone_url import token_for
 from choline_tui.model.code import CodeFile, CodeState
+from choline_tui.model.here import HERE
+from choline_tui.model.request import RunRequest
 from choline_tui.model.run import Attempt, Plan, Rental, Run
 
-__all__ = ["CodeMethods", "left_out"]
+__all__ = ["CodeMethods", "freeze", "left_out"]
 
 WITHOUT_PROJECT = ("/results/",)
 """left out where no choline.toml says what to leave out"""
 _CHUNK = 1 << 18
+_FULL = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _NAMED = 5
 """files that an event names"""
 
@@ -46,6 +54,33 @@ def left_out(project: Project | None, plan: Plan) -> tuple[str, ...]:
     """Patterns of code that is not copied for a run."""
     patterns = project.excluded if project is not None else WITHOUT_PROJECT
     return (*patterns, *KEPT_HERE) if plan.secrets else patterns
+
+
+def freeze(
+    request: RunRequest, project: Project | None, plan: Plan, directory: Path, into: Path, objects: Path
+) -> CodeState:
+    """The code that a request means, frozen; with where its machine may clone it from, as the project or the
+    request wants it. Blocks. Raises ProjectError; UsageError for a request that contradicts itself."""
+    exclude = left_out(project, plan)
+    table = project.code if project is not None else None
+    if request.branch:
+        if request.commit and not _FULL.fullmatch(request.commit):
+            raise UsageError("the code of a branch and that of a commit exclude each other")
+        code = capture_branch(
+            directory, request.branch, into, commit=request.commit, exclude=exclude, objects=objects
+        )
+    elif request.commit:
+        code = capture_commit(directory, request.commit, into, exclude=exclude, objects=objects)
+    else:
+        code = capture(directory, into, exclude=exclude, objects=objects)
+    if plan.place == HERE:
+        return code.model_copy(update={"clone": None})
+    if table is not None and table.clone and not request.branch:
+        code = cloneable(code, directory)
+    if code.clone is None:
+        return code
+    token = token_for(code.clone.url, plan.secrets, table.token if table is not None else "")
+    return code.model_copy(update={"clone": code.clone.model_copy(update={"token": token})})
 
 
 class CodeMethods:

@@ -1,14 +1,18 @@
 """What of a run is sent: the frozen copy of its code, and the data its project names."""
 
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
 
-from choline_tui.codestate import materialise
+from choline_tui.codestate import manifest, materialise
+from choline_tui.kernel.clone import Clone, CloneFile
 from choline_tui.kernel.errors import UsageError
 from choline_tui.kernel.handover import Handover
 from choline_tui.kernel.session import Item, OnProgress
 from choline_tui.kernel.source import is_source
+from choline_tui.model.code import CodeState
+from choline_tui.model.here import HERE
 from choline_tui.model.run import Run, SendItem
 from choline_tui.provision.contents import Hashes, contents_of
 
@@ -29,7 +33,7 @@ def items_of(
     if run.code is not None and run.code.file_count:
         tree = run_dir / "src"
         materialise(run.code, tree)
-        found.append(Item(str(tree), "src"))
+        found.append(_code(run.code, tree, cloned=run.plan.place != HERE))
     with Hashes(hashes) as memory:
         for send in run.plan.send:
             if stop is not None and stop.is_set():
@@ -50,6 +54,26 @@ def items_of(
                 )
             )
     return found
+
+
+def _code(code: CodeState, tree: Path, *, cloned: bool) -> Item:
+    wanted = code.clone if cloned else None
+    if wanted is None or not code.commit:
+        return Item(str(tree), "src")
+    top = os.fsencode(tree) + b"/"
+    files = tuple(
+        CloneFile(
+            os.fsdecode(file.path),
+            file.size,
+            bool(file.mode & 0o100),
+            os.lstat(top + file.path).st_mtime_ns,
+            file.digest,
+            os.fsdecode(file.link or b""),
+        )
+        for file in manifest(code).files
+    )
+    clone = Clone(wanted.url, code.commit, wanted.prefix, files)
+    return Item(str(tree), "src", clone=clone, credentials=(wanted.token,) if wanted.token else ())
 
 
 def with_values(item: Item, secrets: Handover) -> Item:

@@ -336,6 +336,8 @@ async def _send(
             error.details["hopeless"] = bool(changed) or need > run.plan.disk_gb * 1e9
             raise
     await looking  # from the next line on its command may run, for all that is known
+    if moved.cloned:
+        ctx.ledger.note("run", moved.cloned[:500], run=run.id)
     files = "1 file" if moved.files == 1 else f"{moved.files:,} files"
     text = f"sent {files}, {moved.bytes:,} bytes by {moved.how} in {moved.seconds:.1f} s"
     text = text if moved.how else "nothing had to be sent"

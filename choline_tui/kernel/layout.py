@@ -3,6 +3,7 @@
 ::
 
     ~/choline/
+      <run>/.clone/     a clone of the code that is being made
       <run>/src/        the code as sent; the command's working directory
       <run>/data/       what `data` of the project names
       <run>/keep/       survives to the next attempt (checkpoints); comes home too

@@ -8,6 +8,7 @@ again: all of them are idempotent.
 from dataclasses import dataclass, field
 from typing import AsyncIterator, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
+from choline_tui.kernel.clone import Clone
 from choline_tui.kernel.content import Content
 from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import Frame, JobSpec, JobStatus, Lease, Probe, RemoteStatus
@@ -64,6 +65,8 @@ class Item:
     credentials: Tuple[str, ...] = ()
     """names of the secrets that it needs for it"""
     values: Handover = field(default_factory=Handover, repr=False, compare=False)
+    clone: Optional[Clone] = None
+    """the remote may get much of it by a clone first; its token is the one value of ``values``"""
     left_out: Tuple[str, ...] = ()
     """what lies there and is not sent, and why; for ``Transfer.skipped``"""
 
@@ -80,6 +83,8 @@ class Transfer:
     there: int = 0
     """bytes that the remote had already"""
     skipped: List[str] = field(default_factory=list)
+    cloned: str = ""
+    """what became of a clone, in words"""
     unfinished: int = 0
     """files that were still being written, and do not count as brought"""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-__all__ = ["CodeFile", "CodeManifest", "CodeState", "RawName"]
+__all__ = ["CloneFrom", "CodeFile", "CodeManifest", "CodeState", "RawName"]
 
 
 def _name_in(value: Any) -> Any:
@@ -51,6 +51,19 @@ class CodeManifest(BaseModel):
     files: tuple[CodeFile, ...] = ()
 
 
+class CloneFrom(BaseModel):
+    """Where a run's machine may clone the commit from, instead of being sent it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    url: str
+    """https://, without credentials"""
+    prefix: str = ""
+    """the project's directory in the repository, with a ``/`` at its end; '' for its top"""
+    token: str = ""
+    """name of the secret that the server may want"""
+
+
 class CodeState(BaseModel):
     """Where a run's code comes from, and where its frozen copy lies."""
 
@@ -77,6 +90,7 @@ class CodeState(BaseModel):
     """absolute directory that holds ``manifest.json`` of the copy"""
     objects_dir: str = ""
     """absolute directory of the contents, named by digest"""
+    clone: CloneFrom | None = None
     warnings: tuple[str, ...] = ()
     """what a person should know before it is sent: big files, links left out, submodules not there"""
 

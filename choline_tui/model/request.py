@@ -32,6 +32,9 @@ class RunRequest(BaseModel):
     for what the present project says"""
     commit: str = Field(default="", max_length=250)
     """send the code of this commit (a name git has for one), not the working tree's"""
+    branch: str = Field(default="", max_length=250)
+    """send the code of this branch as it is on its remote, where the machine clones it if it can; with
+    ``commit`` (a full hash) as it was seen there"""
     place: Literal["", "vast", "here"] = ""
     on: str = Field(default="", max_length=300)
     """run on this rental, which was kept: its id, contract, label, or a run that had it"""
@@ -79,6 +82,8 @@ class PlanCard(BaseModel):
     complete: bool = False
     commit: str = ""
     branch: str = ""
+    clone: str = ""
+    """where the machine clones the commit from, '' when it is sent from here"""
     dirty: int = 0
     """files that differ from the commit"""
     changed_lines: int = 0

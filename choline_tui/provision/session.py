@@ -28,6 +28,7 @@ from choline_tui.kernel.protocol import ENDED, PROTOCOL, Frame, JobSpec, JobStat
 from choline_tui.kernel.session import RULES, Address, Item, OnProgress, Progress, ResultRules, Transfer
 from choline_tui.kernel.text import plain
 from choline_tui.provision import snippets, verify
+from choline_tui.provision.clone import cloned
 from choline_tui.provision.data import Sender, told_progress
 from choline_tui.provision.install import MARK, Program, program
 from choline_tui.ssh.connect import SshPool
@@ -302,6 +303,8 @@ class SshSession:
                 _add(total, await self._sender.send(conn, run, item, _after(total, on_progress)))
                 continue
             target = str(PurePosixPath(layout.run_dir(run), item.part, into))
+            if item.clone is not None:
+                total.cloned = await cloned(self._verb, run, item)
             done = await upload(
                 conn,
                 Path(item.base),
@@ -445,10 +448,10 @@ class SshSession:
 
     # talking to our program
 
-    async def _verb(self, words: str, data: bytes = b"") -> Any:
+    async def _verb(self, words: str, data: bytes = b"", timeout: float = 60.0) -> Any:
         conn = await self._connection()
         command = f"sh {snippets.LAUNCHER} {words}"
-        done = await conn.run(command, input=data, timeout=60.0, max_output=MAX_STATUS)
+        done = await conn.run(command, input=data, timeout=timeout, max_output=MAX_STATUS)
         return self._answer(done.exit_status, done.stdout, done.stderr)
 
     def _answer(self, exit_status: int, stdout: bytes, stderr: bytes) -> Any:

@@ -12,14 +12,15 @@
     manifest RUN [--only]         results with hashes; --only: of the NUL-separated paths on stdin
     data                          request on stdin; lines of progress and the answer (``remote.data``)
     data-list KEY                 hashes of the data that has arrived of that key
+    clone RUN                     request on stdin; the run's code by git, prints Cloned (``remote.clone``)
     attach JOB --key N            this terminal joined to the job's own; N: control character that leaves
     enter JOB [TEXT]              TEXT given to a shell, with the job's variables and directory; a shell
     version                       prints the version
 
-Every verb but ``version``, ``secrets``, ``manifest``, ``data``, ``data-list``, ``stream``, ``attach`` and
-``enter`` starts the supervisor when none runs. An error is one line of JSON, ``{"error": {"code",
-"message", "hint"}}``, and exit status 1; those
-of ``attach`` and ``enter``, whose output a person reads, are words on stderr, and exit status 255.
+Every verb but ``version``, ``secrets``, ``manifest``, ``data``, ``data-list``, ``clone``, ``stream``,
+``attach`` and ``enter`` starts the supervisor when none runs. An error is one line of JSON, ``{"error":
+{"code", "message", "hint"}}``, and exit status 1; those of ``attach`` and ``enter``, whose output a person
+reads, are words on stderr, and exit status 255.
 """
 
 import argparse
@@ -234,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb in ("ensure", "status", "lease", "submit", "data", "version", "_supervise"):
         verbs.add_parser(verb)
-    for verb in ("prepare", "manifest"):
+    for verb in ("prepare", "manifest", "clone"):
         sub = verbs.add_parser(verb)
         sub.add_argument("run")
         if verb == "manifest":
@@ -269,6 +270,17 @@ def _name(text: str) -> str:
     ):
         raise UsageError("bad job or run id")
     return text
+
+
+def _clone(paths: Paths, run: str) -> Any:
+    from choline_tui.kernel.clone import Clone
+    from choline_tui.remote.clone import clone
+
+    try:
+        request = Clone.from_wire(_read_stdin())
+    except ValueError as e:
+        raise UsageError(str(e)) from None
+    return clone(paths, run, request).to_wire()
 
 
 def _do(remote: Remote, args: argparse.Namespace) -> int:
@@ -315,6 +327,8 @@ def _do(remote: Remote, args: argparse.Namespace) -> int:
         else:
             data.write_list(store, _name(args.key), sys.stdout.buffer.write)
             sys.stdout.buffer.flush()
+    elif verb == "clone":
+        _print(_clone(remote.paths, _name(args.run)))
     elif verb == "submit":
         _print(remote.submit(_read_json()))
     elif verb == "secrets":

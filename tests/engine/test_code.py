@@ -89,6 +89,65 @@ def test_a_commit_that_cannot_be_is_refused_before_anything_is_rented(tmp_path: 
     live(tmp_path, story)
 
 
+def test_a_branch_is_the_remotes_and_what_was_shown_is_what_is_run(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        home = Home(world, tmp_path)
+        remote = str(tmp_path / "server" / "x.git")
+        git(tmp_path, "clone", "-q", "--bare", str(home.project), remote)
+        git(home.project, "remote", "add", "origin", remote)
+        first = git(home.project, "rev-parse", "HEAD")
+        (home.project / "train.py").write_text("later\n")
+        git(home.project, "commit", "-q", "-a", "-m", "Second")
+        card = await home("plan", request=home.asked(branch="main"))
+        assert (card["commit"], card["branch"], card["clone"]) == (first, "main", "")
+        assert any("1 commit of yours on main is not on the remote" in w for w in card["warnings"])
+        assert any("a directory of this computer" in w for w in card["warnings"])
+        git(home.project, "push", "-q", "origin", "main")
+        assert (await home("plan", request=home.asked(branch="main")))["commit"] != first
+        run = await home.start(branch="main", commit=first)
+        assert (run["code"]["commit"], run["code"]["branch"]) == (first, "main")
+        await home.over(run["id"])
+        made = await home("checkout", run=run["id"], into=str(tmp_path / "then"))
+        assert made["commit"] == first and (tmp_path / "then" / "train.py").read_text() != "later\n"
+        for wrong in ({"same_code": True}, {"commit": "HEAD"}):
+            with pytest.raises(UsageError, match="exclude each other"):
+                await home("plan", request=home.asked(branch="main", **wrong))
+        with pytest.raises(ProjectError, match="has no branch 'mian'"):
+            await home.start(branch="mian")
+
+    live(tmp_path, story)
+
+
+def test_where_a_machine_may_clone_from_is_told_as_the_project_wants_it(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        home = Home(world, tmp_path)
+        (home.project / "choline.toml").write_text('secrets = ["GH_TOKEN"]\n[code]\nclone = true\n')
+        git(home.project, "add", "-A")
+        git(home.project, "commit", "-q", "-m", "With a project")
+        git(home.project, "remote", "add", "origin", "git@github.com:me/x.git")
+        given = {"secrets": {"GH_TOKEN": "ghp_not_looked_at"}, "places": {"GH_TOKEN": "here"}}
+
+        async def started(**more: Any) -> Any:
+            run = await home("start", request=home.asked(**more), **given)
+            await home.over(run["id"])
+            return run["code"]
+
+        # nothing says yet that the remote has it
+        code = await started()
+        assert code["clone"] is None and "was not pushed yet" in code["warnings"][-1]
+        git(home.project, "update-ref", "refs/remotes/origin/main", "HEAD")
+        change(home.project)
+        code = await started()
+        assert code["clone"] == {"url": "https://github.com/me/x.git", "prefix": "", "token": "GH_TOKEN"}
+        assert code["dirty_count"] > 0
+        assert (await home("plan", request=home.asked()))["clone"] == "https://github.com/me/x.git"
+        assert (await home("plan", request=home.asked(place="here")))["clone"] == ""
+        (home.project / "choline.toml").write_text('secrets = ["GH_TOKEN"]\n')
+        assert (await started())["clone"] is None
+
+    live(tmp_path, story)
+
+
 # ----------------------------------------------------------------------------- checkout and diff
 
 
