@@ -17,7 +17,7 @@ def main(words: list[str]) -> int:
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "mypy"],
-        [python, "-m", "pytest", "-n", "3", "--dist", "loadgroup", *words],
+        [python, "-m", "pytest", "-n", "3", *words],
     ]
     for step in steps:
         print("$", *step[2:], flush=True)

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,24 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     return home
+
+
+TOGETHER = ("tests/package/test_wheel.py",)
+"""files whose tests share something dear (an installation), and so a process"""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Single tests go to whoever is free, those of ``TOGETHER`` to one process. Not by ``xdist_group``: of
+    that mark pytest-xdist 3.8 sees nothing since pytest 9.2, which keeps a test's id elsewhere."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped, unused-ignore]
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file in TOGETHER else nodeid
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

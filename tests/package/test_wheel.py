@@ -58,7 +58,6 @@ def names(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-@pytest.mark.xdist_group("wheel")
 def test_wheel_holds_styles_types_and_licence_and_no_tests(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     held = names(wheel)
@@ -73,7 +72,6 @@ def test_wheel_holds_styles_types_and_licence_and_no_tests(dist: Path) -> None:
     assert sources <= held
 
 
-@pytest.mark.xdist_group("wheel")
 def test_sdist_holds_what_the_wheel_and_its_tests_need(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
@@ -82,14 +80,12 @@ def test_sdist_holds_what_the_wheel_and_its_tests_need(dist: Path) -> None:
     assert {"LICENSE", "README.md", "pyproject.toml", "tests/conftest.py"} <= held
 
 
-@pytest.mark.xdist_group("wheel")
 def test_wheel_straight_from_the_checkout_is_the_same(dist: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     (direct,), (through_sdist,) = tmp_path.glob("*.whl"), dist.glob("*.whl")
     assert names(direct) == names(through_sdist)
 
 
-@pytest.mark.xdist_group("wheel")
 def test_installed_command_says_its_version(installed: Path, tmp_path: Path) -> None:
     from choline_tui import __version__
 
@@ -99,7 +95,6 @@ def test_installed_command_says_its_version(installed: Path, tmp_path: Path) -> 
     )
 
 
-@pytest.mark.xdist_group("wheel")
 def test_installed_package_lies_outside_the_checkout_with_its_styles(installed: Path, tmp_path: Path) -> None:
     code = "import choline_tui, pathlib; print(pathlib.Path(choline_tui.__file__).parent)"
     place = Path(run(installed / "python", "-c", code, cwd=tmp_path).stdout.strip())
@@ -108,7 +103,6 @@ def test_installed_package_lies_outside_the_checkout_with_its_styles(installed: 
     assert (place / "py.typed").is_file()
 
 
-@pytest.mark.xdist_group("wheel")
 def test_installed_dependencies_are_enough_for_every_module(installed: Path, tmp_path: Path) -> None:
     sources = sorted((ROOT / "choline_tui").rglob("*.py"))
     dotted = [".".join(f.relative_to(ROOT).with_suffix("").parts) for f in sources]
@@ -116,7 +110,6 @@ def test_installed_dependencies_are_enough_for_every_module(installed: Path, tmp
     run(installed / "python", "-c", "\n".join(f"import {name}" for name in wanted), cwd=tmp_path)
 
 
-@pytest.mark.xdist_group("wheel")
 def test_installed_demo_does_the_whole_job(installed: Path, tmp_path: Path) -> None:
     home = tmp_path / "h"
     done = run(installed / "choline", "demo", "--headless", cwd=tmp_path, environ={"CHOLINE_HOME": str(home)})
