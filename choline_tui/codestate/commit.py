@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from choline_tui.codestate import lfs
-from choline_tui.codestate.freeze import cannot_keep, describe, link_out
+from choline_tui.codestate.freeze import cannot_keep, describe
+from choline_tui.codestate.freezer import link_out
 from choline_tui.codestate.frozen import line_of, write_manifest
 from choline_tui.codestate.listing import IGNORE_FILE
 from choline_tui.codestate.objects import SMALL, Objects
@@ -191,7 +192,7 @@ class _Taker:
         executable = blob.mode == _EXECUTABLE
         try:
             with open(lfs.content_file(git_dir, pointer), "rb") as file:
-                digest, size = self.store.put(file.fileno(), executable, pointer.size, self.mtime_ns)
+                digest, size, _ = self.store.put(file.fileno(), executable, pointer.size, self.mtime_ns)
         except FileNotFoundError:
             digest, size = "", 0
         if (digest, size) != (pointer.oid, pointer.size):
@@ -210,7 +211,7 @@ class _Taker:
                 left -= len(piece)
             whole.flush()
             whole.seek(0)
-            digest, _ = self.store.put(whole.fileno(), blob.mode == _EXECUTABLE, size, self.mtime_ns)
+            digest, _, _ = self.store.put(whole.fileno(), blob.mode == _EXECUTABLE, size, self.mtime_ns)
         self._add(blob, digest, size)
 
     def _add(self, blob: _Blob, digest: str, size: int) -> None:

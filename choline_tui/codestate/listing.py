@@ -2,13 +2,14 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from choline_tui.codestate.patterns import Patterns
 from choline_tui.codestate.repository import list_files
 from choline_tui.kernel.errors import ProjectError
 
-__all__ = ["IGNORE_FILE", "LITTER", "Listing", "find_files"]
+__all__ = ["IGNORE_FILE", "LITTER", "Listing", "find_files", "look_at"]
 
 IGNORE_FILE = ".cholineignore"
 
@@ -52,11 +53,23 @@ def find_files(project: str, patterns: Patterns, git: bool) -> Listing:
     listing = Listing()
     top = os.fsencode(project)
     if git:
-        _by_git(top, b"", patterns, listing)
+        _by_git(top, b"", list_files(project), patterns, listing)
         listing.used_git = bool(listing.files)
     if not listing.used_git:
         _by_walk(top, b"", _both(patterns), listing)
+    return _sorted(listing)
+
+
+def look_at(project: str, names: Iterable[bytes], patterns: Patterns) -> Listing:
+    """As ``find_files``, of these names only, which git has named."""
+    listing = Listing(used_git=True)
+    _by_git(os.fsencode(project), b"", names, patterns, listing)
+    return _sorted(listing)
+
+
+def _sorted(listing: Listing) -> Listing:
     listing.files.sort(key=lambda item: item[0])
+    listing.warnings.sort()
     return listing
 
 
@@ -70,10 +83,11 @@ class _both:
         return self._litter.leaves_out(path, directory) or self._own.leaves_out(path, directory)
 
 
-def _by_git(top: bytes, prefix: bytes, patterns: Patterns, listing: Listing) -> None:
+def _by_git(top: bytes, prefix: bytes, names: Iterable[bytes], patterns: Patterns, listing: Listing) -> None:
     known: dict[bytes, bool] = {}
     always: dict[bytes, bool] = {}
-    for name in list_files(os.fsdecode(os.path.join(top, prefix) if prefix else top)):
+    linked: dict[bytes, bool] = {}
+    for name in names:
         path = prefix + name
         if patterns.leaves_out_within(path, known) or (
             b".git" in path and _ALWAYS.leaves_out_within(path, always)
@@ -83,14 +97,27 @@ def _by_git(top: bytes, prefix: bytes, patterns: Patterns, listing: Listing) -> 
             seen = os.lstat(top + b"/" + path)
         except (FileNotFoundError, NotADirectoryError):
             continue  # deleted, and git not told yet
+        if _beyond_link(top, path, linked):
+            continue  # deleted as well: what is there belongs to where the link leads
         if not stat.S_ISDIR(seen.st_mode):
             _take(path, seen, listing)
         elif patterns.leaves_out(path, True):
             continue
         elif os.path.lexists(os.path.join(top, path, b".git")):
-            _by_git(top, path + b"/", patterns, listing)
+            inner = list_files(os.fsdecode(os.path.join(top, path)))
+            _by_git(top, path + b"/", inner, patterns, listing)
         else:
             listing.warnings.append(f"submodule {os.fsdecode(path)!r} is not checked out and is not sent")
+
+
+def _beyond_link(top: bytes, path: bytes, known: dict[bytes, bool]) -> bool:
+    """Whether a directory above ``path``, below ``top``, is a symbolic link."""
+    folder = path.rpartition(b"/")[0]
+    if not folder:
+        return False
+    if folder not in known:
+        known[folder] = _beyond_link(top, folder, known) or os.path.islink(top + b"/" + folder)
+    return known[folder]
 
 
 def _by_walk(top: bytes, prefix: bytes, patterns: _both, listing: Listing) -> None:

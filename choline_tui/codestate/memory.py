@@ -9,20 +9,23 @@ import contextlib
 import hashlib
 import marshal
 import os
+import secrets
 import stat
 import zlib
+from typing import Any
 
-__all__ = ["Known", "Memory", "mark_of", "settled"]
+__all__ = ["Known", "Mark", "Memory", "Row", "load", "mark_of", "save", "settled"]
 
 SETTLED_NS = 2 * 10**9
 """ns that a file must have been left alone: more than the tick of any file system's clock"""
-_VERSION = 1
+_VERSION = 2
 Mark = tuple[int, int, int, int, int]
 
 
-Known = tuple[Mark, bytes, int]
-"""of a file that was read, and whose content is kept: mark, line of the manifest, bytes. Plain tuples: 20,000
-objects of a class would take longer to make than the files to look at"""
+Known = tuple[Mark, bytes, int, bytes]
+"""of a file that was read, and whose content is kept: mark, line of the manifest, bytes, git's name of the
+content (b'' for a big one). Plain tuples: 20,000 objects of a class would take longer to make than the files
+to look at"""
 
 
 def mark_of(seen: os.stat_result) -> Mark:
@@ -30,8 +33,13 @@ def mark_of(seen: os.stat_result) -> Mark:
 
 
 def settled(mark: Mark, now_ns: int) -> bool:
-    """Whether a file with this mark, read at ``now_ns`` or later, cannot change without another mark."""
-    return stat.S_ISREG(mark[4]) and max(mark[1], mark[2]) < now_ns - SETTLED_NS
+    """Whether a file or link with this mark, read at ``now_ns`` or later, cannot change without another
+    mark."""
+    return (stat.S_ISREG(mark[4]) or stat.S_ISLNK(mark[4])) and max(mark[1], mark[2]) < now_ns - SETTLED_NS
+
+
+Row = tuple[bytes, bytes, int]
+"""of the manifest: path, line (b'': left out by a pattern), bytes"""
 
 
 class Memory:
@@ -46,26 +54,38 @@ class Memory:
     def read(self) -> dict[bytes, Known]:
         if not self.sign:
             return {}
-        try:
-            with open(self.file, "rb") as file:
-                raw = file.read()
-            if zlib.crc32(raw[4:]) != int.from_bytes(raw[:4], "big"):
-                return {}
-            # a file of our own, in a directory that is ours alone
-            version, sign, known = marshal.loads(raw[4:])  # noqa: S302
-            return known if (version, sign) == (_VERSION, self.sign) and isinstance(known, dict) else {}
-        except (OSError, ValueError, TypeError, EOFError):
-            return {}
+        match load(self.file):
+            case (version, sign, dict(known)) if (version, sign) == (_VERSION, self.sign):
+                return known
+        return {}
 
     def write(self, known: dict[bytes, Known]) -> None:
-        data = marshal.dumps((_VERSION, self.sign, known))
-        temporary = f"{self.file}.{os.getpid()}-{id(self):x}"
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(self.file), mode=0o700, exist_ok=True)
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(zlib.crc32(data).to_bytes(4, "big") + data)
-                os.replace(temporary, self.file)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
+        save(self.file, (_VERSION, self.sign, known))
+
+
+def load(file: str) -> Any:
+    """What ``save`` wrote; None when it is not there, or not whole."""
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read()
+        if zlib.crc32(raw[4:]) != int.from_bytes(raw[:4], "big"):
+            return None
+        # a file of our own, in a directory that is ours alone
+        return marshal.loads(raw[4:])  # noqa: S302
+    except (OSError, ValueError, TypeError, EOFError):
+        return None
+
+
+def save(file: str, what: Any) -> None:
+    """Replace ``file`` at once by plain data; what cannot be written is not remembered."""
+    data = marshal.dumps(what)
+    temporary = f"{file}.{secrets.token_hex(8)}"
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
+        try:
+            with open(temporary, "wb") as stream:
+                stream.write(zlib.crc32(data).to_bytes(4, "big") + data)
+            os.replace(temporary, file)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 
-__all__ = ["SMALL", "Objects"]
+__all__ = ["SMALL", "Objects", "git_name"]
 
 _CHUNK = 1 << 20
 SMALL = 8 << 20
@@ -55,9 +55,9 @@ class Objects:
     def _token(self) -> str:
         return os.path.join(f"{self.directory}-seen", "token")
 
-    def put(self, source: int, executable: bool, size: int, mtime_ns: int) -> tuple[str, int]:
-        """Keep what the open file ``source`` holds, about ``size`` bytes; its SHA-256 (hexadecimal) and
-        true size in bytes."""
+    def put(self, source: int, executable: bool, size: int, mtime_ns: int) -> tuple[str, int, bytes]:
+        """Keep what the open file ``source`` holds, about ``size`` bytes; its SHA-256 (hexadecimal), true
+        size in bytes, and git's own name of such a content (SHA-1 of it and a header; b'' for a big one)."""
         if size <= SMALL:
             chunks = [os.read(source, size + 1)]
             while len(chunks[-1]):  # up to the end, however long it has become
@@ -66,11 +66,11 @@ class Objects:
             digest, size = hashlib.sha256(data).hexdigest(), len(data)
             if not self._has(digest, executable, size):
                 self._write(digest, executable, data, mtime_ns)
-            return digest, size
+            return digest, size, git_name(data)
         digest, size = _digest(source)
         if not self._has(digest, executable, size):
             digest, size = self._copy(source, executable, mtime_ns)
-        return digest, size
+        return digest, size, b""
 
     def put_data(self, data: bytes, executable: bool, mtime_ns: int) -> str:
         """Keep ``data``; its SHA-256 (hexadecimal)."""
@@ -179,6 +179,13 @@ class Objects:
     def _doubt(self) -> None:
         with contextlib.suppress(OSError):
             self.doubt()
+
+
+def git_name(data: bytes) -> bytes:
+    """What git calls such a content in a repository of SHA-1 names (its "blob")."""
+    name = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+    name.update(data)
+    return name.digest()
 
 
 def _digest(handle: int) -> tuple[str, int]:

@@ -3,22 +3,29 @@
 import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from choline_tui.codestate.patterns import Patterns
 from choline_tui.kernel.errors import ProjectError
 
 __all__ = [
+    "CONFIG",
+    "STATUS",
     "UNSET",
     "Position",
+    "Standing",
     "asked",
     "in_repository",
     "list_files",
     "one_line",
     "position",
+    "position_of",
     "refusal",
     "remote_of",
     "run_git",
+    "settings",
+    "standing",
     "without_credentials",
 ]
 
@@ -109,31 +116,98 @@ def position(directory: str, patterns: Patterns) -> Position | None:
     if inside.strip() != b"true":
         return None
     prefix = prefix.rstrip(b"\n")
-    status, out, _ = run_git(directory, "log", "-1", "--no-show-signature", "--format=%H%x00%s")
-    commit, _, message = out.partition(b"\0") if status == 0 else (b"", b"", b"")
-    status, out, _ = run_git(directory, "symbolic-ref", "--short", "-q", "HEAD")
-    branch = one_line(out) if status == 0 else ""
-    changes = _changes(directory, prefix, patterns)
+    with ThreadPoolExecutor(1) as pool:
+        asked_settings = pool.submit(run_git, directory, *CONFIG)
+        stand = standing(asked(directory, *STATUS, "--", "."))
+        _, config, _ = asked_settings.result()
+    return position_of(directory, prefix, stand, settings(config), patterns)
+
+
+def position_of(
+    directory: str, prefix: bytes, stand: "Standing", config: dict[bytes, bytes], patterns: Patterns
+) -> Position:
+    """As ``position``, of what git has already said; ``prefix``: the directory below the repository's top,
+    with a slash, or nothing."""
+    known: dict[bytes, bool] = {}
+    changes = {
+        path: has
+        for path, has in stand.changes.items()
+        if not patterns.leaves_out_within(path.removeprefix(prefix), known)
+    }
+    message = b""
+    if stand.commit:
+        status, out, _ = run_git(
+            directory, "log", "-1", "--no-show-signature", "--format=%s", stand.commit, "--"
+        )
+        message = out if status == 0 else b""
     return Position(
-        commit=one_line(commit),
+        commit=stand.commit,
         message=one_line(message),
-        branch=branch,
-        remote=remote_of(directory, branch),
+        branch=stand.branch,
+        remote=_remote(config, stand.branch),
         dirty_count=len(changes),
-        changed_lines=_changed_lines(directory, prefix, changes, born=bool(commit)),
+        changed_lines=_changed_lines(directory, prefix, changes, born=bool(stand.commit)),
     )
 
 
+STATUS = (
+    "status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind", "--untracked-files=all", "--no-renames"
+)  # fmt: skip
+CONFIG = ("config", "--list", "-z")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What ``git status`` said."""
+
+    commit: str
+    branch: str
+    changes: dict[bytes, bool]
+    """what differs from the commit, by its path from the repository's top: whether git has it at all"""
+
+
+_FIELDS_BEFORE = {b"1": 8, b"u": 10, b"?": 1}
+
+
+def standing(out: bytes) -> Standing:
+    """The output of ``STATUS`` (git-status(1), porcelain format version 2)."""
+    commit = branch = ""
+    changes = {}
+    for entry in out.split(b"\0"):
+        if entry.startswith(b"# "):
+            _, key, *rest = entry.split(b" ", 2)
+            value = one_line(b"".join(rest))
+            if key == b"branch.oid":
+                commit = "" if value == "(initial)" else value
+            elif key == b"branch.head":
+                branch = "" if value == "(detached)" else value
+        elif entry:
+            fields = entry.split(b" ", _FIELDS_BEFORE.get(entry[:1], 0))
+            if len(fields) == 1:
+                raise ProjectError(f"git status says {one_line(entry, 80)!r}, which is not understood")
+            changes[fields[-1]] = fields[0] != b"?"
+    return Standing(commit, branch, changes)
+
+
+def settings(out: bytes) -> dict[bytes, bytes]:
+    """The output of ``CONFIG``: of a name that is set more than once the last value, which counts."""
+    found = {}
+    for entry in out.split(b"\0"):
+        name, _, value = entry.partition(b"\n")
+        found[name] = value
+    return found
+
+
 def remote_of(directory: str, branch: str) -> str:
-    names = []
-    if branch:
-        status, out, _ = run_git(directory, "config", "--get", f"branch.{branch}.remote")
-        if status == 0 and one_line(out) not in ("", "."):
-            names.append(one_line(out))
-    for name in [*names, "origin"]:
-        status, out, _ = run_git(directory, "config", "--get", f"remote.{name}.url")
-        if status == 0 and out.strip():
-            return without_credentials(one_line(out, 500))
+    return _remote(settings(run_git(directory, *CONFIG)[1]), branch)
+
+
+def _remote(config: dict[bytes, bytes], branch: str) -> str:
+    name = one_line(config.get(b"branch.%s.remote" % branch.encode(), b"")) if branch else ""
+    for remote in (name, "origin"):
+        url = config.get(b"remote.%s.url" % remote.encode(), b"").strip()
+        if remote not in ("", ".") and url:
+            return without_credentials(one_line(url, 500))
     return ""
 
 
@@ -149,20 +223,6 @@ def without_credentials(url: str) -> str:
         user = user.split(":")[0]
         host = f"{user}@{host}" if user else host
     return f"{scheme}://{host}{rest}"
-
-
-def _changes(directory: str, prefix: bytes, patterns: Patterns) -> dict[bytes, bool]:
-    """What differs from the commit, by its path from the repository's top: whether git has it at all."""
-    out = asked(
-        directory, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", "."
-    )
-    known: dict[bytes, bool] = {}
-    found = {}
-    for entry in out.split(b"\0"):
-        path = entry[3:]
-        if path and not patterns.leaves_out_within(path.removeprefix(prefix), known):
-            found[path] = entry[:2] != b"??"
-    return found
 
 
 _COUNTED = 8 << 20
@@ -194,14 +254,16 @@ def _lines_of(path: bytes) -> int:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return 0
-    with open(handle, "rb") as file:
+    try:
         seen = os.fstat(handle)
         if not stat.S_ISREG(seen.st_mode) or seen.st_size > _COUNTED:
-            return 0
-        try:
+            return 0  # a directory: a repository inside this one
+        with open(handle, "rb", closefd=False) as file:
             data = file.read(_COUNTED)
-        except OSError:
-            return 0
+    except OSError:
+        return 0
+    finally:
+        os.close(handle)
     if b"\0" in data[:8000]:
         return 0
     return data.count(b"\n") + (not data.endswith(b"\n") if data else 0)

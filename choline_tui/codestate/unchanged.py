@@ -1,208 +1,241 @@
-"""When git says that a working tree is as it was, its files need not even be looked at.
+"""Files that git says are as they were need not be looked at.
 
-A look at 20,000 files takes several times as long as ``git status``. What status says (against an index that
-is the same) tells content apart, so a tree whose status, index, commit and settings are those of a known look
-has the known manifest: the files that differ from the index are compared by their marks, as in ``memory``.
+A look at 20,000 files takes several times as long as ``git status``, which tells which of them are what its
+index names. So of every file that was read it is kept which entry of the index names that very content
+(``index.proves``): what git finds clean by the same entry has the same line in the manifest. Only the rest
+is looked at: what differs from the index or is not in it, and what has got another entry since.
 
-Nothing is believed of one look alone, for status and files are looked at side by side: the manifest of a
-look in which no file had changed since the look before counts, if that one's status was the same. Whatever
-lets a file differ in bytes and be clean for git (filters, line ends, flags of the index, submodules) leaves
-this way closed.
+A tree of which not even that has changed (the same index, the same words of git, the same marks of the rest)
+has the manifest that it had.
 """
 
 import contextlib
-import json
+import hashlib
 import os
-import re
 import secrets
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from choline_tui.codestate import index, sight
 from choline_tui.codestate.frozen import MANIFEST
-from choline_tui.codestate.memory import Known, mark_of
-from choline_tui.codestate.repository import run_git
+from choline_tui.codestate.memory import Known, Row, load, mark_of, save, settled
+from choline_tui.codestate.patterns import Patterns
+from choline_tui.codestate.repository import CONFIG, run_git
+from choline_tui.codestate.sight import Sight
 from choline_tui.kernel.errors import ProjectError
 from choline_tui.model.code import CodeState
 
-__all__ = ["Shortcut", "Sight"]
+__all__ = ["STALE", "Shortcut", "Split"]
 
+STALE = 0.1
+"""part of what is known that may be of files that have changed or gone, before it is written anew"""
 _VERSION = 1
-_STATUS = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames")
-_BAD_CONFIG = re.compile(
-    rb"(?:^|\0)(?:core\.(?:autocrlf|eol|attributesfile|worktree|fsmonitor|untrackedcache|splitindex|"
-    rb"checkstat|ignorestat|trustctime|sparsecheckout)\n|core\.(?:filemode|symlinks)\nfalse|"
-    rb"filter\.(?!lfs\.)|index\.)"
-)
-"""settings by which status may call a file clean whose bytes, mode or kind are others"""
-_PLAIN_ENTRY = re.compile(rb"H (?:100644|100755|120000) [0-9a-f]+ 0\t[^\0]*\0")
+_FEW = 100
+"""files that may always be looked at, however small the project is"""
+_DAMAGED = (KeyError, TypeError, ValueError, AttributeError)
+"""what it leads to when something was remembered that we would not have written"""
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What git says of a tree, as one comparable value, and the paths that differ from the index."""
+class Split:
+    """A tree by git's word: what is known of it, and what is to be looked at."""
 
-    words: tuple[str, ...]
-    differing: tuple[str, ...]
-    """hexadecimal, relative to the repository, which is the project"""
-
-
-def _stat(path: str) -> str:
-    try:
-        seen = os.stat(path)
-    except OSError:
-        return ""
-    return f"{seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_size} {seen.st_ino}"
+    rows: list[Row]
+    names: list[bytes]
+    known: dict[bytes, Known]
 
 
 class Shortcut:
-    """Of one project. ``file``: where it is remembered; ``rules``: patterns of what is left out."""
+    """Of one project. ``file``: where it is remembered; ``rules``: patterns of what is left out; ``sign``:
+    what the contents in the store must still stand under. What cannot be read or written is not known: it
+    only costs time."""
 
     def __init__(self, project: str, file: str, rules: Iterable[bytes | str], sign: str) -> None:
         self._top = project
-        self._git = os.path.join(project, ".git")
-        self._file = f"{file}.tree"
-        self._rules = [os.fsdecode(rule) for rule in rules]
-        self._sign = sign
-        self._known = self._read()
+        self._base_file, self._last_file = f"{file}.base", f"{file}.last"
+        self._manifest = Path(f"{file}.json")
+        self._rules = [os.fsencode(rule) for rule in rules]
+        self.sign = sign
+        self._last = self._read(self._last_file)
+        self._base: dict[str, Any] = {}
+        self._entries: list[bytes] | None = None
+        self._whole = self._attributes = False
 
     @property
-    def possible(self) -> bool:
-        """Whether a look may be saved: a manifest is remembered, and the index is the one of then."""
-        known = self._known
-        return bool(known.get("state")) and known.get("index") == self._index()
+    def _head(self) -> tuple[int, str, list[bytes]]:
+        return (_VERSION, self.sign, self._rules)
 
-    def take(self, into: Path) -> CodeState | None:
-        """The state of the tree, its manifest in ``into``, if all is as it was; else None."""
-        known = self._known
-        sight = self.look()
-        if sight is None or list(sight.words) != known.get("words"):
-            self.forget()
-            return None
-        marks = known["marks"]
-        if set(marks) != set(sight.differing) or any(self._mark(p) != m for p, m in marks.items()):
-            self.forget()
+    # ------------------------------------------------------------------------------------- looking
+
+    def look(self) -> Sight | None:
+        """What git says now; None when nothing is known, or where the way is closed."""
+        if not self.sign or not os.path.exists(self._base_file):
             return None
         try:
-            state = CodeState.model_validate(known["state"])
-            _place(Path(f"{self._file}.json"), into)
-        except (OSError, ValueError):
-            self.forget()
+            seen = sight.look(self._top, self._prepare)
+        except _DAMAGED:
             return None
-        if self._index() != known["index"]:
+        return None if self._attributes else seen
+
+    def _prepare(self) -> None:
+        """What needs no answer of git's."""
+        self._whole = self._last.get("index") == index.mark(sight.index_file(self._top)) and (
+            _digest(self._manifest) == self._last["digest"]
+        )
+        if not self._whole:
+            self._load()
+        folders = (self._last if self._whole else self._base).get("folders", ())
+        self._attributes = sight.attributes_in(self._top, folders)
+
+    def _load(self) -> None:
+        if not self._base:
+            self._base = self._read(self._base_file)
+            self._entries = sight.entries_of(self._top)
+
+    def same(self, seen: Sight, into: Path) -> CodeState | None:
+        """The state of the tree, its manifest in ``into``, if all is as it was at the last look."""
+        last = self._last
+        try:
+            if not self._whole or last["words"] != seen.words:
+                return None
+            if any(self._mark(path) != mark for path, mark in last["marks"].items()):
+                return None
+            state = CodeState.model_validate_json(last["state"])
+            _place(self._manifest, into / MANIFEST)
+        except (OSError, *_DAMAGED):
             return None
         return state.model_copy(update={"frozen_dir": os.path.abspath(into)})
 
-    def look(self) -> Sight | None:
-        """None where the way is closed."""
-        before = self._index()
-        if not before or not os.path.isdir(self._git) or self._attributes():
-            return None
+    def split(self, seen: Sight, patterns: Patterns) -> Split | None:
+        """None when so little is known that a look at every file is better."""
+        self._load()
         try:
-            with ThreadPoolExecutor(2) as pool:
-                config = pool.submit(run_git, self._top, "config", "--list", "-z")
-                head = pool.submit(run_git, self._top, "rev-parse", "HEAD")
-                status, out, _ = run_git(self._top, *_STATUS)
-                settings, commit = config.result(), head.result()
-            with open(os.path.join(self._git, "HEAD"), "rb") as file:
-                branch = file.read(1000)
-        except (ProjectError, OSError):
+            proven: dict[bytes, Row] = self._base["proven"]
+            known = self._base["rest"] | self._last.get("seen", {})
+            # another index than the one that git has just compared with
+            if self._entries is None or index.mark(sight.index_file(self._top)) != seen.words[0]:
+                return None
+            differing = {path.rstrip(b"/") for path in seen.stand.changes}
+            rows, names, missing = [], [], 0
+            for entry in self._entries:
+                row = proven.get(entry)
+                if row is None:
+                    missing += 1
+                    names.append(index.path_of(entry))
+                elif row[0] in differing:
+                    names.append(row[0])
+                elif row[1]:
+                    rows.append(row)
+        except _DAMAGED:
             return None
-        if status or settings[0] or _BAD_CONFIG.search(settings[1]) or self._index() != before:
+        if missing > STALE * len(self._entries) + _FEW:
             return None
-        paths = [entry[3:] for entry in out.split(b"\0") if len(entry) > 3]
-        if any(path.endswith(b"/") for path in paths):
-            return None  # a repository inside this one
-        words = (before, out.hex(), commit[1].hex(), branch.hex(), settings[1].hex())
-        return Sight(words, tuple(path.hex() for path in paths))
+        names += (path.rstrip(b"/") for path, has in seen.stand.changes.items() if not has)
+        out: dict[bytes, bool] = {}
+        wanted = [name for name in dict.fromkeys(names) if not patterns.leaves_out_within(name, out)]
+        return Split(rows, wanted, known)
 
-    def _attributes(self) -> bool:
-        places = [os.path.join(self._top, ".gitattributes"), os.path.join(self._git, "info", "attributes")]
-        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-        places += [os.path.join(base, "git", "attributes"), "/etc/gitattributes"]
-        return any(os.path.lexists(place) for place in places)
-
-    def _mark(self, path: str) -> list[int] | None:
+    def _mark(self, path: bytes) -> Any:
         try:
-            return list(mark_of(os.lstat(os.path.join(os.fsencode(self._top), bytes.fromhex(path)))))
+            return mark_of(os.lstat(os.path.join(os.fsencode(self._top), path)))
         except OSError:
             return None
 
-    def _index(self) -> str:
-        return _stat(os.path.join(self._git, "index"))
-
     # -------------------------------------------------------------------------------- remembering
 
-    def learn(self, state: CodeState, keep: dict[bytes, Known], *, same: bool) -> None:
-        """After a look at every file. ``same``: each was the one that was known before, left alone since.
-        What cannot be written is not remembered."""
-        if not same or not self._sign:
-            self.forget()
-            return
-        sight = self.look()
-        if sight is None or not self._plain():
-            self.forget()
-            return
-        # what differs and is kept has a mark; what differs and is not there (deleted, left out) has none
-        marks = {path: self._mark(path) for path in sight.differing}
-        kept = {path: list(keep[raw][0]) for path in marks if (raw := bytes.fromhex(path)) in keep}
-        told: dict[str, Any] = {
-            "version": _VERSION, "sign": self._sign, "rules": self._rules, "index": sight.words[0],
-            "words": list(sight.words), "marks": marks, "digest": state.digest,
-        }  # fmt: skip
-        known = self._known
-        before = all(known.get(name) == told[name] for name in ("words", "marks", "digest"))
-        if before and all(marks[path] == mark for path, mark in kept.items()):
-            told["state"] = state.model_dump(mode="json")
-            with contextlib.suppress(OSError):
-                _place(Path(state.frozen_dir) / MANIFEST, Path(f"{self._file}.json"), name="")
-                self._write(told)
-        else:
-            self._write(told)
+    def remember(
+        self, seen: Sight, split: Split, state: CodeState, keep: dict[bytes, Known], began_ns: int
+    ) -> None:
+        """After a look at ``split.names`` and nothing else, begun at ``began_ns``; ``keep``: what is known of
+        these now."""
+        last: dict[str, Any] = {"seen": keep}
+        marks = self._marks(split, seen, keep, began_ns)
+        if marks is not None:
+            try:
+                _place(Path(state.frozen_dir) / MANIFEST, self._manifest)
+            except OSError:
+                return
+            last |= {
+                "index": seen.words[0], "words": seen.words, "marks": marks, "digest": state.digest,
+                "folders": self._base["folders"], "state": state.model_dump_json(),
+            }  # fmt: skip
+        if last != self._last:
+            save(self._last_file, (self._head, last))
 
-    def _plain(self) -> bool:
-        """Whether every entry of the index is a plain file or link, without flags, and none is about
-        attributes."""
-        status, out, _ = run_git(self._top, "ls-files", "-s", "-v", "-z")
-        if status or b".gitattributes\0" in out:
+    def _marks(
+        self, split: Split, seen: Sight, keep: dict[bytes, Known], began_ns: int
+    ) -> dict[bytes, Any] | None:
+        """By which a change of what was looked at is seen; None when one may escape."""
+        if any(path.endswith(b"/") for path in seen.stand.changes):
+            return None  # a repository inside this one has files of its own
+        marks: dict[bytes, Any] = {path: keep[path][0] for path in split.names if path in keep}
+        for path in split.names:
+            if path not in marks:
+                mark = marks[path] = self._mark(path)
+                if mark is not None and not settled(mark, began_ns):
+                    return None
+        return marks
+
+    def learn(self, keep: dict[bytes, Known], patterns: Patterns) -> None:
+        """After a look at every file; ``keep``: what is known of them now."""
+        self.forget()
+        entries = sight.entries_of(self._top)
+        folders = _folders(entries or [])
+        if not entries or not self.sign or not self._open(folders):
+            return
+        proven: dict[bytes, Row] = {}
+        rest, out = dict(keep), dict[bytes, bool]()
+        for entry in entries:
+            path = index.path_of(entry)
+            if patterns.leaves_out_within(path, out):
+                proven[entry] = (path, b"", 0)
+            elif path in rest and index.proves(entry, rest[path]):
+                _, line, size, _ = rest.pop(path)
+                proven[entry] = (path, line, size)
+        if len(entries) - len(proven) <= STALE * len(entries) + _FEW:
+            save(self._base_file, (self._head, {"folders": folders, "proven": proven, "rest": rest}))
+
+    def _open(self, folders: list[bytes]) -> bool:
+        """Whether this way is, as far as can be said without a look."""
+        try:
+            failed, config, _ = run_git(self._top, *CONFIG)
+        except ProjectError:
             return False
-        return sum(len(m[0]) for m in _PLAIN_ENTRY.finditer(out)) == len(out)
+        return not failed and sight.plain_settings(config) and not sight.attributes_in(self._top, folders)
 
     def forget(self) -> None:
-        self._known = {}
-        with contextlib.suppress(OSError):
-            os.unlink(self._file)
+        for file in (self._base_file, self._last_file):
+            with contextlib.suppress(OSError):
+                os.unlink(file)
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            with open(self._file, encoding="ascii") as file:
-                known = json.load(file)
-        except (OSError, ValueError):
-            return {}
-        fits = isinstance(known, dict) and (known.get("version"), known.get("sign"), known.get("rules")) == (
-            _VERSION, self._sign, self._rules
-        )  # fmt: skip
-        return known if fits and self._sign else {}
-
-    def _write(self, told: dict[str, Any]) -> None:
-        self._known = told
-        temporary = f"{self._file}.{secrets.token_hex(8)}"
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(self._file), mode=0o700, exist_ok=True)
-            try:
-                with open(temporary, "w", encoding="ascii") as file:
-                    json.dump(told, file)
-                os.replace(temporary, self._file)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
+    def _read(self, file: str) -> dict[str, Any]:
+        match load(file) if self.sign else None:
+            case (head, dict(known)) if head == self._head:
+                return known
+        return {}
 
 
-def _place(source: Path, into: Path, name: str = MANIFEST) -> None:
+def _folders(entries: list[bytes]) -> list[bytes]:
+    found = {b""}
+    for entry in entries:
+        folder = index.path_of(entry).rpartition(b"/")[0]
+        while folder and folder + b"/" not in found:
+            found.add(folder + b"/")
+            folder = folder.rpartition(b"/")[0]
+    return list(found)
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _place(source: Path, target: Path) -> None:
     """A link to a manifest, or a copy where that cannot be: manifests are replaced, never written in."""
-    target = into / name if name else into
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:

@@ -234,7 +234,9 @@ def test_a_file_that_is_written_meanwhile_is_tried_again_and_then_refused(
     target = project / "train.py"
     put, left = Objects.put, again
 
-    def meddled(self: Objects, source: int, executable: bool, size: int, mtime_ns: int) -> tuple[str, int]:
+    def meddled(
+        self: Objects, source: int, executable: bool, size: int, mtime_ns: int
+    ) -> tuple[str, int, bytes]:
         nonlocal left
         found = put(self, source, executable, size, mtime_ns)
         if left and os.fstat(source).st_ino == target.stat().st_ino:
