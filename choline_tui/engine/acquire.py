@@ -155,6 +155,7 @@ async def _rent(ctx: Context, run: Run, offer: Offer, account: str, login: str |
         machine_id=offer.machine_id,
         gpu_name=offer.gpu_name or "",
         num_gpus=int(offer.num_gpus or 0),
+        cuda=offer.cuda_max_good,
         place_name=(offer.geolocation or "")[:60],
         offer_price=price,
         disk_gb=run.plan.disk_gb,

@@ -11,6 +11,7 @@ from choline_tui.config.paths import Paths
 from choline_tui.engine.ledger import Batch
 from choline_tui.engine.planning import Draft, draft
 from choline_tui.kernel.errors import NotFound, UsageError
+from choline_tui.model.environment import Environment
 from choline_tui.model.request import RunRequest
 from choline_tui.model.run import Attempt, AttemptState, Rental, RentalState, Run, RunState
 from choline_tui.store import Store
@@ -93,6 +94,16 @@ def _check_words(request: RunRequest, rental: Rental) -> None:
         )
 
 
+def _check_driver(rental: Rental, environment: Environment | None) -> None:
+    needs = environment.needs_cuda if environment is not None else ""
+    if not needs or rental.cuda is None or rental.cuda + 1e-6 >= float(needs):
+        return
+    raise UsageError(
+        f"rental {rental.id} has a driver for CUDA {rental.cuda:.1f}, and the packages need {needs}",
+        hint="Without --on a machine with such a driver is rented.",
+    )
+
+
 def draft_on(
     request: RunRequest,
     paths: Paths,
@@ -104,7 +115,7 @@ def draft_on(
     """``owner``: the run that had the machine last; ``like``: the run that is repeated, if one is.
 
     Raises UsageError when what the run asks for is not what the machine is: another image, a larger disk,
-    ports that were not opened, a cap below its price. Else as ``draft``.
+    a newer driver, ports that were not opened, a cap below its price. Else as ``draft``.
     """
     _check_words(request, rental)
     if like is None:
@@ -127,6 +138,7 @@ def draft_on(
             f"rental {rental.id} has {rental.disk_gb:g} GB of disk, and this run wants {wanted_disk:g} GB",
             hint=f"--disk {rental.disk_gb:g} runs it there all the same; without --on another is rented.",
         )
+    _check_driver(rental, plan.environment)
     closed = [port for port in request.ports if port not in owner.plan.ports]
     if closed:
         raise UsageError(

@@ -312,6 +312,8 @@ class Rental(Record):
     machine_id: int | None = None
     gpu_name: str = ""
     num_gpus: int = 0
+    cuda: float | None = None
+    """the newest CUDA that its driver runs, as its offer said (``cuda_max_good``)"""
     place_name: str = ""
     offer_price: float
     """$/h at this disk, as shown"""

@@ -13,6 +13,7 @@ from choline_tui.model.run import RentalState
 from choline_tui.services.choline import RunView
 from choline_tui.simulator.remotes.job_model import JobModel
 from tests.engine.test_code import Home
+from tests.engine.test_environment import lock
 from tests.support.world import World, live
 
 
@@ -102,8 +103,17 @@ def test_what_the_machine_is_not_is_refused_and_nothing_is_written(tmp_path: Pat
         (home.project / "gone").mkdir()
         with pytest.raises(UsageError, match="this run wants 300 GB"):
             await home("start", request=on(home, first))
-        assert world.store.run_ids() == {first}
         rental = view(world, first).rentals[0]
+        assert rental.cuda is not None
+        (home.project / "choline.toml").write_text("[environment]\n")
+        (home.project / "pyproject.toml").write_text('[project]\nname = "net"\nversion = "0"\n')
+        (home.project / "uv.lock").write_text(lock(f"{rental.cuda + 1:.0f}.0.96"))
+        with pytest.raises(UsageError, match=rf"CUDA {rental.cuda:.1f}, and the packages need"):
+            await home("start", request=on(home, first))
+        (home.project / "uv.lock").write_text(lock("12.1.96"))
+        await home("plan", request=on(home, first))
+        (home.project / "choline.toml").write_text("")
+        assert world.store.run_ids() == {first}
         assert rental.state is RentalState.HELD and not rental.past
         again = home.asked(on=first, like=first, same_code=True, command="", query="")
         second = (await home("start", request=again))["id"]
