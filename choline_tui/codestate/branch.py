@@ -47,10 +47,11 @@ def capture_branch(
     *,
     commit: str = "",
     exclude: Iterable[str] = (),
+    kept: Iterable[str] = (),
     objects: Path | None = None,
 ) -> CodeState:
     """As ``capture_commit``, of what the remote of ``branch`` (its upstream's, else ``origin``) has as that
-    branch now; with ``commit`` (a full hash) of what was seen there before.
+    branch now; with ``commit`` (a full hash) of what was seen there before. ``kept``: see ``cloneable``.
 
     Blocks, and asks the remote. ``ProjectError`` when it cannot be reached or has no such branch, and as
     ``capture_commit``.
@@ -68,7 +69,7 @@ def capture_branch(
     if not _has(top, commit):
         _fetch(top, remote, called, commit)
     state = capture_commit(project, commit, into, exclude=exclude, objects=objects)
-    url, why = clone_url(remote.url)
+    clone, why = _clone_from(top, commit, remote.url, kept)
     warnings = [*state.warnings, *_behind(top, branch, commit)]
     if called != branch:
         warnings.append(f"on the remote, its upstream is called {called}: that is what is run")
@@ -77,19 +78,20 @@ def capture_branch(
     if why:
         warnings.append(f"the code is sent from here, not cloned by the machine: {why}")
     found = {"branch": called, "remote": remote.url, "warnings": tuple(warnings)}
-    clone = CloneFrom(url=url, prefix=_prefix(top)) if url else None
     return state.model_copy(update={**found, "clone": clone})
 
 
-def cloneable(state: CodeState, project: Path) -> CodeState:
+def cloneable(state: CodeState, project: Path, kept: Iterable[str] = ()) -> CodeState:
     """``state`` with where a machine may clone its commit from, if the remote had it when git last looked;
-    else with the reason. Blocks. ``ProjectError`` when git cannot be run."""
+    else with the reason. ``kept``: files of the project that go to no machine; a clone has the whole commit,
+    so one that holds such a file is none. Blocks. ``ProjectError`` when git cannot be run."""
     top = os.path.abspath(project)
     why = "" if state.commit else "there is no commit"
     if state.commit and not state.remote:
         why = "the repository has no remote"
-    url, told = clone_url(state.remote) if not why else ("", "")
-    why = why or told
+    clone = None
+    if not why:
+        clone, why = _clone_from(top, state.commit, state.remote, kept)
     if not why:
         words = ("for-each-ref", "--count=1", "--contains", state.commit, "refs/remotes/")
         status, out, _ = run_git(top, *words)
@@ -98,12 +100,19 @@ def cloneable(state: CodeState, project: Path) -> CodeState:
     if why:
         told = f"the code is sent from here, not cloned by the machine: {why}"
         return state.model_copy(update={"warnings": (*state.warnings, told)})
-    return state.model_copy(update={"clone": CloneFrom(url=url, prefix=_prefix(top))})
+    return state.model_copy(update={"clone": clone})
 
 
-def _prefix(top: str) -> str:
+def _clone_from(top: str, commit: str, remote: str, kept: Iterable[str]) -> tuple[CloneFrom | None, str]:
+    """Where from, or why not."""
+    url, why = clone_url(remote)
+    for name in [each.lstrip("/") for each in kept]:
+        if not why and run_git(top, "cat-file", "-e", f"{commit}:./{name}")[0] == 0:
+            why = f"commit {commit[:8]} holds {name}, which goes to no machine"
+    if why:
+        return None, why
     status, out, _ = run_git(top, "rev-parse", "--show-prefix")
-    return os.fsdecode(out.rstrip(b"\n")) if status == 0 else ""
+    return CloneFrom(url=url, prefix=os.fsdecode(out.rstrip(b"\n")) if status == 0 else ""), ""
 
 
 def _setting(top: str, key: str) -> str:

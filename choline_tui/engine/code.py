@@ -62,12 +62,19 @@ def freeze(
     """The code that a request means, frozen; with where its machine may clone it from, as the project or the
     request wants it. Blocks. Raises ProjectError; UsageError for a request that contradicts itself."""
     exclude = left_out(project, plan)
+    kept = KEPT_HERE if plan.secrets else ()
     table = project.code if project is not None else None
     if request.branch:
         if request.commit and not _FULL.fullmatch(request.commit):
             raise UsageError("the code of a branch and that of a commit exclude each other")
         code = capture_branch(
-            directory, request.branch, into, commit=request.commit, exclude=exclude, objects=objects
+            directory,
+            request.branch,
+            into,
+            commit=request.commit,
+            exclude=exclude,
+            kept=kept,
+            objects=objects,
         )
     elif request.commit:
         code = capture_commit(directory, request.commit, into, exclude=exclude, objects=objects)
@@ -76,7 +83,7 @@ def freeze(
     if plan.place == HERE:
         return code.model_copy(update={"clone": None})
     if table is not None and table.clone and not request.branch:
-        code = cloneable(code, directory)
+        code = cloneable(code, directory, kept)
     if code.clone is None:
         return code
     token = token_for(code.clone.url, plan.secrets, table.token if table is not None else "")

@@ -136,6 +136,19 @@ def test_a_commit_that_was_pushed_may_be_cloned_and_any_other_is_sent(tmp_path: 
         git(repository, "fetch", "-q", "origin")
         state = cloneable(capture(repository / "sub", tmp_path / "frozen"), repository / "sub")
         assert state.clone is not None and (state.clone.url, state.clone.prefix) == (url, "sub/")
+        (repository / "sub" / ".env").write_text("KEY=secret\n")
+        git(repository, "add", "-A")
+        git(repository, "commit", "-q", "-m", "With .env")
+        git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")
+        frozen = capture(repository / "sub", tmp_path / "frozen", exclude=["/.env"])
+        assert cloneable(frozen, repository / "sub").clone is not None
+        none = cloneable(frozen, repository / "sub", ["/.env"])
+        assert none.clone is None and "holds .env, which goes to no machine" in none.warnings[-1]
+        git(repository, "push", "-q", str(server.root / "x.git"), "main")
+        branch = capture_branch(
+            repository / "sub", "main", tmp_path / "frozen", exclude=["/.env"], kept=["/.env"]
+        )
+        assert branch.clone is None and "holds .env" in branch.warnings[-1]
         (repository / "new.py").write_text("x")
         git(repository, "add", "-A")
         git(repository, "commit", "-q", "-m", "New")
