@@ -86,7 +86,9 @@ def _by_git(top: str, patterns: Patterns, shortcut: Shortcut, store: Objects, in
         where = asked.result()
     if not rows:
         return None  # a project of which git names no file is looked at in another way
-    state = describe(where, _sizes(rows), digest, into, store, listing.warnings, freezer.links_out)
+    more = split.count, sum(size for _, _, size in split.rows)
+    sizes = _sizes(freezer.rows)
+    state = describe(where, sizes, digest, into, store, listing.warnings, freezer.links_out, more=more)
     shortcut.remember(seen, split, state, freezer.keep, freezer.began_ns)
     return state
 
@@ -159,10 +161,12 @@ def describe(
     store: Objects,
     warnings: list[str],
     links_out: list[str],
+    *,
+    more: tuple[int, int] = (0, 0),
 ) -> CodeState:
     """The summary of a frozen copy whose manifest lies in ``into``, with what a person should know of it.
-    ``sizes``: path and bytes of every file."""
-    total = sum(size for _, size in sizes)
+    ``sizes``: path and bytes of every file, but for ``more`` small ones: how many, and their bytes."""
+    total = sum(size for _, size in sizes) + more[1]
     return CodeState(
         commit=where.commit,
         message=where.message,
@@ -171,7 +175,7 @@ def describe(
         dirty_count=where.dirty_count,
         changed_lines=where.changed_lines,
         digest=digest,
-        file_count=len(sizes),
+        file_count=len(sizes) + more[0],
         total_bytes=total,
         frozen_dir=os.path.abspath(into),
         objects_dir=store.directory,

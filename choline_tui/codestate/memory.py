@@ -67,11 +67,11 @@ def load(file: str) -> Any:
     """What ``save`` wrote; None when it is not there, or not whole."""
     try:
         with open(file, "rb") as stream:
-            raw = stream.read()
-        if zlib.crc32(raw[4:]) != int.from_bytes(raw[:4], "big"):
+            whole = memoryview(stream.read())
+        if zlib.crc32(whole[4:]) != int.from_bytes(whole[:4], "big"):
             return None
         # a file of our own, in a directory that is ours alone
-        return marshal.loads(raw[4:])  # noqa: S302
+        return marshal.loads(whole[4:])  # noqa: S302
     except (OSError, ValueError, TypeError, EOFError):
         return None
 

@@ -1,11 +1,14 @@
 """What git knows about a project: where it stands, and which files are its own."""
 
+import contextlib
 import os
 import re
 import stat
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from choline_tui.codestate import index
 from choline_tui.codestate.patterns import Patterns
 from choline_tui.kernel.errors import ProjectError
 
@@ -43,8 +46,9 @@ class Position:
     changed_lines: int = 0
 
 
-def run_git(directory: str, *words: str) -> tuple[int, bytes, str]:
-    """Exit status, output and complaint of one git command. ``ProjectError`` when git cannot be run."""
+def run_git(directory: str, *words: str, index_file: str = "") -> tuple[int, bytes, str]:
+    """Exit status, output and complaint of one git command, with another index if ``index_file`` names one.
+    ``ProjectError`` when git cannot be run."""
     try:
         # late: the import looks for the program and fails without it
         from git import Git, GitCommandNotFound
@@ -54,9 +58,10 @@ def run_git(directory: str, *words: str) -> tuple[int, bytes, str]:
             hint="Install git; choline asks it which files belong to the project.",
         ) from None
     unset = [word for name in UNSET for word in ("-u", name)]
+    other = [f"GIT_INDEX_FILE={index_file}"] if index_file else []
     try:
         status, out, complaint = Git(directory).execute(
-            ["env", *unset, "git", "-c", "core.quotePath=false", *words],
+            ["env", *unset, *other, "git", "-c", "core.quotePath=false", *words],
             with_extended_output=True,
             with_exceptions=False,
             stdout_as_string=False,
@@ -68,8 +73,8 @@ def run_git(directory: str, *words: str) -> tuple[int, bytes, str]:
     return status, out if isinstance(out, bytes) else b"", str(complaint)
 
 
-def asked(directory: str, *words: str) -> bytes:
-    status, out, complaint = run_git(directory, *words)
+def asked(directory: str, *words: str, index_file: str = "") -> bytes:
+    status, out, complaint = run_git(directory, *words, index_file=index_file)
     if status:
         raise refusal(directory, complaint)
     return out
@@ -130,8 +135,8 @@ def position_of(
     with a slash, or nothing."""
     known: dict[bytes, bool] = {}
     changes = {
-        path: has
-        for path, has in stand.changes.items()
+        path: before
+        for path, before in stand.changes.items()
         if not patterns.leaves_out_within(path.removeprefix(prefix), known)
     }
     message = b""
@@ -162,8 +167,13 @@ class Standing:
 
     commit: str
     branch: str
-    changes: dict[bytes, bool]
-    """what differs from the commit, by its path from the repository's top: whether git has it at all"""
+    changes: dict[bytes, "Before | None"]
+    """what differs from the commit, by its path from the repository's top; None: git does not have it"""
+
+
+Before = tuple[bytes, bytes]
+"""of a file in the commit: mode (octal) and name of its content (hexadecimal); b'' where it is not in the
+commit, or not in the index as one plain file"""
 
 
 _FIELDS_BEFORE = {b"1": 8, b"u": 10, b"?": 1}
@@ -172,7 +182,7 @@ _FIELDS_BEFORE = {b"1": 8, b"u": 10, b"?": 1}
 def standing(out: bytes) -> Standing:
     """The output of ``STATUS`` (git-status(1), porcelain format version 2)."""
     commit = branch = ""
-    changes = {}
+    changes: dict[bytes, Before | None] = {}
     for entry in out.split(b"\0"):
         if entry.startswith(b"# "):
             _, key, *rest = entry.split(b" ", 2)
@@ -185,7 +195,9 @@ def standing(out: bytes) -> Standing:
             fields = entry.split(b" ", _FIELDS_BEFORE.get(entry[:1], 0))
             if len(fields) == 1:
                 raise ProjectError(f"git status says {one_line(entry, 80)!r}, which is not understood")
-            changes[fields[-1]] = fields[0] != b"?"
+            plain = fields[0] == b"1" and fields[2] == b"N..." and b"000000" not in fields[3:5]
+            before = (fields[3], fields[6]) if plain else (b"", b"")
+            changes[fields[-1]] = None if fields[0] == b"?" else before
     return Standing(commit, branch, changes)
 
 
@@ -229,23 +241,32 @@ _COUNTED = 8 << 20
 """bytes of a new file up to which its lines are counted"""
 
 
-def _changed_lines(directory: str, prefix: bytes, changes: dict[bytes, bool], *, born: bool) -> int:
+def _changed_lines(directory: str, prefix: bytes, changes: dict[bytes, Before | None], *, born: bool) -> int:
     """Lines added and removed against the commit. Binary files have none."""
-    compared = {path for path, has in changes.items() if has and born}
+    compared = {path: before for path, before in changes.items() if before is not None and born}
     total = 0
     if compared:
-        # all of them: to be told which ones takes git several times as long as to look (20 of 20,000: 5x)
-        out = asked(
-            directory, "diff-index", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv",
-            "HEAD", "--", ".",
-        )  # fmt: skip
-        for entry in out.split(b"\0"):
+        for entry in _numbers(directory, compared).split(b"\0"):
             fields = entry.split(b"\t", 2)
             if len(fields) == 3 and fields[2] in compared:
                 total += sum(int(number) for number in fields[:2] if number.isdigit())
-    for path in changes.keys() - compared:
+    for path in changes.keys() - compared.keys():
         total += _lines_of(os.path.join(os.fsencode(directory), path.removeprefix(prefix)))
     return total
+
+
+def _numbers(directory: str, compared: dict[bytes, Before]) -> bytes:
+    """Of these files, and perhaps of others, how many lines differ from the commit, as ``--numstat -z``."""
+    words = ("--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv")
+    raw = index.written((path, *before) for path, before in compared.items())
+    if raw is not None:
+        # an index of these alone, as they are in the commit: git looks at no other file
+        with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(prefix="choline-index-") as file:
+            file.write(raw)
+            file.flush()
+            return asked(directory, "diff-files", *words, index_file=file.name)
+    # all of them: to be told which ones takes git several times as long as to look (20 of 20,000: 5x)
+    return asked(directory, "diff-index", *words, "HEAD", "--", ".")
 
 
 def _lines_of(path: bytes) -> int:

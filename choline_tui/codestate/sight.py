@@ -1,7 +1,8 @@
 """One look of git's at a whole working tree, and whether "clean" then means "the same bytes".
 
 Whatever lets a file differ in bytes, mode or kind and be clean for git (filters, line ends, flags of the
-index, submodules) closes this way: nothing is said then, and every file is looked at.
+index, submodules) closes this way: nothing is said then, and every file is looked at. So does a repository
+inside this one, of which git says its name only.
 """
 
 import os
@@ -14,7 +15,7 @@ from choline_tui.codestate import index
 from choline_tui.codestate.repository import CONFIG, STATUS, Standing, run_git, settings, standing
 from choline_tui.kernel.errors import ProjectError
 
-__all__ = ["Sight", "attributes_in", "entries_of", "index_file", "look", "plain_settings"]
+__all__ = ["Sight", "attributes_in", "index_file", "look", "plain_settings", "read_index"]
 
 _BAD_CONFIG = re.compile(
     rb"(?:^|\0)(?:core\.(?:autocrlf|eol|attributesfile|worktree|fsmonitor|untrackedcache|splitindex|"
@@ -64,13 +65,13 @@ def index_file(top: str) -> str:
     return os.path.join(top, ".git", "index")
 
 
-def entries_of(top: str) -> list[bytes] | None:
-    """The entries of the index; None where the way is closed."""
+def read_index(top: str) -> bytes:
+    """The file as it is; b'' when there is none."""
     try:
         with open(index_file(top), "rb") as file:
-            return index.plain_entries(file.read())
+            return file.read()
     except OSError:
-        return None
+        return b""
 
 
 def plain_settings(config: bytes) -> bool:

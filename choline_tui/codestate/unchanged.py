@@ -13,13 +13,15 @@ import contextlib
 import hashlib
 import os
 import secrets
+from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from choline_tui.codestate import index, sight
 from choline_tui.codestate.frozen import MANIFEST
+from choline_tui.codestate.index import Block
 from choline_tui.codestate.memory import Known, Row, load, mark_of, save, settled
 from choline_tui.codestate.patterns import Patterns
 from choline_tui.codestate.repository import CONFIG, run_git
@@ -31,7 +33,7 @@ __all__ = ["STALE", "Shortcut", "Split"]
 
 STALE = 0.1
 """part of what is known that may be of files that have changed or gone, before it is written anew"""
-_VERSION = 1
+_VERSION = 2
 _FEW = 100
 """files that may always be looked at, however small the project is"""
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError)
@@ -40,9 +42,13 @@ _DAMAGED = (KeyError, TypeError, ValueError, AttributeError)
 
 @dataclass(frozen=True)
 class Split:
-    """A tree by git's word: what is known of it, and what is to be looked at."""
+    """A tree by git's word: what is known of it, and what is to be looked at (none of which lies, in the
+    order of paths, within one of ``rows``)."""
 
     rows: list[Row]
+    """each of one file or of a block of them; none is as big as those that a person is told of"""
+    count: int
+    """files in them"""
     names: list[bytes]
     known: dict[bytes, Known]
 
@@ -60,7 +66,8 @@ class Shortcut:
         self.sign = sign
         self._last = self._read(self._last_file)
         self._base: dict[str, Any] = {}
-        self._entries: list[bytes] | None = None
+        self._blocks: list[Block] = []
+        self._found: tuple[list[Block], list[bytes]] | None = None
         self._whole = self._attributes = False
 
     @property
@@ -92,7 +99,8 @@ class Shortcut:
     def _load(self) -> None:
         if not self._base:
             self._base = self._read(self._base_file)
-            self._entries = sight.entries_of(self._top)
+            self._blocks = [Block(*block) for block in self._base.get("blocks", ())]
+            self._found = index.compare(sight.read_index(self._top), self._blocks)
 
     def same(self, seen: Sight, into: Path) -> CodeState | None:
         """The state of the tree, its manifest in ``into``, if all is as it was at the last look."""
@@ -110,32 +118,41 @@ class Shortcut:
 
     def split(self, seen: Sight, patterns: Patterns) -> Split | None:
         """None when so little is known that a look at every file is better."""
-        self._load()
         try:
-            proven: dict[bytes, Row] = self._base["proven"]
-            known = self._base["rest"] | self._last.get("seen", {})
+            self._load()
             # another index than the one that git has just compared with
-            if self._entries is None or index.mark(sight.index_file(self._top)) != seen.words[0]:
+            if self._found is None or index.mark(sight.index_file(self._top)) != seen.words[0]:
                 return None
-            differing = {path.rstrip(b"/") for path in seen.stand.changes}
-            rows, names, missing = [], [], 0
-            for entry in self._entries:
-                row = proven.get(entry)
-                if row is None:
-                    missing += 1
-                    names.append(index.path_of(entry))
-                elif row[0] in differing:
-                    names.append(row[0])
-                elif row[1]:
-                    rows.append(row)
+            changes = seen.stand.changes
+            same, apart = _apart(self._found[0], changes)
+            kept = {block.first for block in same}
+            proven = {
+                entry: (line, size)
+                for block in self._blocks
+                if block.first not in kept
+                for entry, line, size in index.rows_of(block)
+            }
+            rows = [(block.first, block.lines, block.size) for block in same if block.lines]
+            count = sum(block.count for block in same if block.lines)
+            names, missing = [], 0
+            for entry in self._found[1] + apart:
+                path = index.path_of(entry)
+                line, size = proven.get(entry, (None, 0))
+                missing += line is None
+                if line is None or path in changes:
+                    names.append(path)
+                elif line:
+                    rows.append((path, line, size))
+                    count += 1
+            if missing > STALE * (len(proven) + sum(block.count for block in same)) + _FEW:
+                return None
+            known = self._base["rest"] | self._last.get("seen", {})
         except _DAMAGED:
             return None
-        if missing > STALE * len(self._entries) + _FEW:
-            return None
-        names += (path.rstrip(b"/") for path, has in seen.stand.changes.items() if not has)
+        names += (path for path, before in changes.items() if before is None)
         out: dict[bytes, bool] = {}
         wanted = [name for name in dict.fromkeys(names) if not patterns.leaves_out_within(name, out)]
-        return Split(rows, wanted, known)
+        return Split(rows, count, wanted, known)
 
     def _mark(self, path: bytes) -> Any:
         try:
@@ -151,7 +168,7 @@ class Shortcut:
         """After a look at ``split.names`` and nothing else, begun at ``began_ns``; ``keep``: what is known of
         these now."""
         last: dict[str, Any] = {"seen": keep}
-        marks = self._marks(split, seen, keep, began_ns)
+        marks = self._marks(split, keep, began_ns)
         if marks is not None:
             try:
                 _place(Path(state.frozen_dir) / MANIFEST, self._manifest)
@@ -164,12 +181,8 @@ class Shortcut:
         if last != self._last:
             save(self._last_file, (self._head, last))
 
-    def _marks(
-        self, split: Split, seen: Sight, keep: dict[bytes, Known], began_ns: int
-    ) -> dict[bytes, Any] | None:
+    def _marks(self, split: Split, keep: dict[bytes, Known], began_ns: int) -> dict[bytes, Any] | None:
         """By which a change of what was looked at is seen; None when one may escape."""
-        if any(path.endswith(b"/") for path in seen.stand.changes):
-            return None  # a repository inside this one has files of its own
         marks: dict[bytes, Any] = {path: keep[path][0] for path in split.names if path in keep}
         for path in split.names:
             if path not in marks:
@@ -181,21 +194,24 @@ class Shortcut:
     def learn(self, keep: dict[bytes, Known], patterns: Patterns) -> None:
         """After a look at every file; ``keep``: what is known of them now."""
         self.forget()
-        entries = sight.entries_of(self._top)
+        entries = index.plain_entries(sight.read_index(self._top))
         folders = _folders(entries or [])
         if not entries or not self.sign or not self._open(folders):
             return
-        proven: dict[bytes, Row] = {}
         rest, out = dict(keep), dict[bytes, bool]()
+        rows: list[tuple[bytes, bytes | None]] = []
+        missing = 0
         for entry in entries:
-            path = index.path_of(entry)
+            path, line = index.path_of(entry), None
             if patterns.leaves_out_within(path, out):
-                proven[entry] = (path, b"", 0)
+                line = b""
             elif path in rest and index.proves(entry, rest[path]):
-                _, line, size, _ = rest.pop(path)
-                proven[entry] = (path, line, size)
-        if len(entries) - len(proven) <= STALE * len(entries) + _FEW:
-            save(self._base_file, (self._head, {"folders": folders, "proven": proven, "rest": rest}))
+                line = rest.pop(path)[1]
+            rows.append((entry, line))
+            missing += line is None
+        if missing <= STALE * len(entries) + _FEW:
+            blocks = [astuple(block) for block in index.blocks_of(rows)]
+            save(self._base_file, (self._head, {"folders": folders, "blocks": blocks, "rest": rest}))
 
     def _open(self, folders: list[bytes]) -> bool:
         """Whether this way is, as far as can be said without a look."""
@@ -215,6 +231,18 @@ class Shortcut:
             case (head, dict(known)) if head == self._head:
                 return known
         return {}
+
+
+def _apart(blocks: list[Block], changes: Iterable[bytes]) -> tuple[list[Block], list[bytes]]:
+    """Those blocks within which nothing of ``changes`` lies, and the entries of the others."""
+    firsts = [block.first for block in blocks]
+    touched = set()
+    for path in changes:
+        place = bisect_right(firsts, path) - 1
+        if place >= 0 and path <= blocks[place].last:
+            touched.add(place)
+    entries = [entry for place in touched for entry, _, _ in index.rows_of(blocks[place])]
+    return [block for place, block in enumerate(blocks) if place not in touched], entries
 
 
 def _folders(entries: list[bytes]) -> list[bytes]:

@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from choline_tui.codestate import capture, capture_commit, commit, manifest, materialise
 from choline_tui.codestate.lfs import Pointer, read_pointer
+from choline_tui.codestate.patterns import Patterns
+from choline_tui.codestate.repository import position
 from choline_tui.kernel.errors import ProjectError
 from tests.codestate.gits import ODD, change, git, tree
 from tests.support import needs
@@ -177,3 +180,52 @@ def test_a_changed_tree_with_odd_names_is_whole_and_counted(repository: Path, tm
     # train.py 3+1, fresh.py 2, old.txt 30 away, moved.txt 30 new, the link 1+1, the odd name 1
     assert state.changed_lines == 4 + 2 + 60 + 2 + 1
     assert tree(materialise(state, tmp_path / "tree")) == tree(repository)
+
+
+def test_lines_are_those_of_a_comparison_with_the_whole_commit(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few files git is asked about: every kind of change, alone and together."""
+    kinds: dict[str, Callable[[], object]] = {
+        "text": lambda: (repository / "train.py").write_text("one\nTWO\n"),
+        "binary": lambda: (repository / "binary").write_bytes(b"\0\1\n" * 9),
+        "emptied": lambda: (repository / "old.txt").write_text(""),
+        "a mode": lambda: (repository / "sub" / "go.sh").chmod(0o644),
+        "gone": lambda: (repository / "empty").unlink(),
+        "an odd name": lambda: Path(os.fsdecode(os.fsencode(repository) + b"/" + ODD)).write_text("x"),
+        "staged, and back": lambda: stage_and_take_back(repository),
+        "not in the index, ignored": lambda: git(repository, "rm", "-q", "--cached", "sub/go.sh"),
+        "a link": lambda: link_instead(repository / "old.txt"),
+        "new": lambda: ((repository / "new").write_text("1\n2"), git(repository, "add", "new")),
+    }
+    (repository / ".git" / "info").mkdir(exist_ok=True)
+    (repository / ".git" / "info" / "exclude").write_text("go.sh\n")
+    for name, make in kinds.items():
+        git(repository, "reset", "-q", "--hard")
+        make()
+        assert lines(repository, monkeypatch) == lines(repository, monkeypatch, whole=True), name
+    git(repository, "reset", "-q", "--hard")
+    for name in ("text", "binary", "a mode", "an odd name", "a link", "gone"):
+        kinds[name]()
+    assert lines(repository, monkeypatch) == lines(repository, monkeypatch, whole=True) > 30
+
+
+def stage_and_take_back(repository: Path) -> None:
+    before = (repository / "train.py").read_text()
+    (repository / "train.py").write_text("staged\n")
+    git(repository, "add", "-A")
+    (repository / "train.py").write_text(before)
+
+
+def link_instead(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("link")
+
+
+def lines(repository: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool = False) -> int:
+    with monkeypatch.context() as patch:
+        if whole:
+            patch.setattr("choline_tui.codestate.index.written", lambda files: None)
+        where = position(str(repository), Patterns(()))
+    assert where is not None
+    return where.changed_lines

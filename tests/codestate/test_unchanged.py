@@ -76,6 +76,7 @@ class Tree:
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     # a file is settled at once: its dates are ours
     monkeypatch.setattr("choline_tui.codestate.memory.SETTLED_NS", -(10**12))
+    monkeypatch.setattr("choline_tui.codestate.index.BLOCK", 3)
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     return Tree(tmp_path)
 
@@ -243,6 +244,7 @@ def test_any_row_of_edits(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("choline_tui.codestate.memory.SETTLED_NS", -(10**12))
+        patch.setattr("choline_tui.codestate.index.BLOCK", 3)
         patch.setattr(os, "fsync", lambda handle: None)
         tree = Tree(tmp_path_factory.mktemp("edits"))
         tree.commit()
