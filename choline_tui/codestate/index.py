@@ -83,10 +83,9 @@ def plain_entries(raw: bytes) -> list[bytes] | None:
 def compare(raw: bytes, blocks: Iterable[Block]) -> tuple[list[Block], list[bytes]] | None:
     """What the index ``raw`` holds: those of ``blocks`` (in order) that are there as they are, and every
     other entry. None when one of them is more than a file or link that git compares with the disk (a
-    conflict, a submodule, a flag), when attributes are among them, and when it is no index that is
-    understood."""
+    conflict, a submodule, a flag), and when it is no index that is understood."""
     end = len(raw) - HASH
-    if raw[:8] != b"DIRC\0\0\0\2" or b".gitattributes" in raw:
+    if raw[:8] != b"DIRC\0\0\0\2":
         return None
     if hashlib.sha1(memoryview(raw)[:end], usedforsecurity=False).digest() != raw[end:]:
         return None
@@ -173,19 +172,20 @@ def path_of(entry: bytes) -> bytes:
     return entry[_PATH:].rstrip(b"\0")
 
 
-def proves(entry: bytes, known: Known) -> bool:
+def proves(entry: bytes, known: Known, *, converted: bool) -> bool:
     """Whether what is known of a file is what git calls clean by this very entry, from now on.
 
-    The entry names the content that was read, and its times are those the file had when it was read, long
-    after they were given: a later change gives the file times that the entry does not have, in whole seconds
-    too (all that git compares), and then git compares the content.
+    The entry's times are those the file had when it was read, long after they were given: a later change
+    gives the file times that the entry does not have, in whole seconds too (all that git compares), and then
+    git compares the content, and the entry names the content that was read. With ``converted`` it need not:
+    then what git calls clean by its times is meant.
     """
     mark, _, _, name = known
     regular = _PROGRAM if mark[4] & 0o100 else _FILE
     mode = _LINK if stat.S_ISLNK(mark[4]) else regular
     return (
-        bool(name)
-        and entry[_STAT : _STAT + HASH] == name
+        bool(name)  # a big file is always looked at
+        and (converted or entry[_STAT : _STAT + HASH] == name)
         and entry[0:4] == _word(mark[2] // 10**9)
         and entry[8:12] == _word(mark[1] // 10**9)
         and entry[20:24] == _word(mark[3])

@@ -24,7 +24,7 @@ from choline_tui.codestate.frozen import MANIFEST
 from choline_tui.codestate.index import Block
 from choline_tui.codestate.memory import Known, Row, load, mark_of, save, settled
 from choline_tui.codestate.patterns import Patterns
-from choline_tui.codestate.repository import CONFIG, run_git
+from choline_tui.codestate.repository import CONFIG, asked
 from choline_tui.codestate.sight import Sight
 from choline_tui.kernel.errors import ProjectError
 from choline_tui.model.code import CodeState
@@ -33,7 +33,8 @@ __all__ = ["STALE", "Shortcut", "Split"]
 
 STALE = 0.1
 """part of what is known that may be of files that have changed or gone, before it is written anew"""
-_VERSION = 2
+_VERSION = 3
+_ATTRIBUTES = b".gitattributes"
 _FEW = 100
 """files that may always be looked at, however small the project is"""
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError)
@@ -68,7 +69,10 @@ class Shortcut:
         self._base: dict[str, Any] = {}
         self._blocks: list[Block] = []
         self._found: tuple[list[Block], list[bytes]] | None = None
-        self._whole = self._attributes = False
+        self._whole = False
+        self._tracked = False
+        """whether attributes are among the files of the index"""
+        self._folders: list[bytes] = []
 
     @property
     def _head(self) -> tuple[int, str, list[bytes]]:
@@ -81,26 +85,28 @@ class Shortcut:
         if not self.sign or not os.path.exists(self._base_file):
             return None
         try:
-            seen = sight.look(self._top, self._prepare)
+            return sight.look(self._top, self._prepare)
         except _DAMAGED:
             return None
-        return None if self._attributes else seen
 
-    def _prepare(self) -> None:
-        """What needs no answer of git's."""
+    def _prepare(self) -> bool:
+        """What needs no answer of git's; whether bytes may be converted."""
         self._whole = self._last.get("index") == index.mark(sight.index_file(self._top)) and (
             _digest(self._manifest) == self._last["digest"]
         )
         if not self._whole:
             self._load()
-        folders = (self._last if self._whole else self._base).get("folders", ())
-        self._attributes = sight.attributes_in(self._top, folders)
+        known = self._last if self._whole else self._base
+        self._folders = known.get("folders", [])
+        return known.get("converted", True) or self._tracked or sight.attributes_in(self._top, self._folders)
 
     def _load(self) -> None:
         if not self._base:
             self._base = self._read(self._base_file)
             self._blocks = [Block(*block) for block in self._base.get("blocks", ())]
-            self._found = index.compare(sight.read_index(self._top), self._blocks)
+            raw = sight.read_index(self._top)
+            self._tracked = _ATTRIBUTES in raw
+            self._found = index.compare(raw, self._blocks)
 
     def same(self, seen: Sight, into: Path) -> CodeState | None:
         """The state of the tree, its manifest in ``into``, if all is as it was at the last look."""
@@ -123,8 +129,11 @@ class Shortcut:
             # another index than the one that git has just compared with
             if self._found is None or index.mark(sight.index_file(self._top)) != seen.words[0]:
                 return None
+            if self._base["folders"] != self._folders or (self._base["converted"] and seen.written is None):
+                return None  # what is known has been learned anew since it was asked for
             changes = seen.stand.changes
-            same, apart = _apart(self._found[0], changes)
+            differing = changes.keys() | (seen.written or ())
+            same, apart = _apart(self._found[0], differing)
             kept = {block.first for block in same}
             proven = {
                 entry: (line, size)
@@ -139,7 +148,7 @@ class Shortcut:
                 path = index.path_of(entry)
                 line, size = proven.get(entry, (None, 0))
                 missing += line is None
-                if line is None or path in changes:
+                if line is None or path in differing:
                     names.append(path)
                 elif line:
                     rows.append((path, line, size))
@@ -176,7 +185,8 @@ class Shortcut:
                 return
             last |= {
                 "index": seen.words[0], "words": seen.words, "marks": marks, "digest": state.digest,
-                "folders": self._base["folders"], "state": state.model_dump_json(),
+                "folders": self._folders, "converted": seen.written is not None,
+                "state": state.model_dump_json(),
             }  # fmt: skip
         if last != self._last:
             save(self._last_file, (self._head, last))
@@ -194,10 +204,18 @@ class Shortcut:
     def learn(self, keep: dict[bytes, Known], patterns: Patterns) -> None:
         """After a look at every file; ``keep``: what is known of them now."""
         self.forget()
-        entries = index.plain_entries(sight.read_index(self._top))
-        folders = _folders(entries or [])
-        if not entries or not self.sign or not self._open(folders):
+        raw = sight.read_index(self._top)
+        entries = index.plain_entries(raw)
+        if not entries or not self.sign:
             return
+        try:
+            config = asked(self._top, *CONFIG)
+        except ProjectError:
+            return
+        if not sight.plain_settings(config):
+            return
+        folders = _folders(entries)
+        converted = _ATTRIBUTES in raw or sight.converting(config) or sight.attributes_in(self._top, folders)
         rest, out = dict(keep), dict[bytes, bool]()
         rows: list[tuple[bytes, bytes | None]] = []
         missing = 0
@@ -205,21 +223,14 @@ class Shortcut:
             path, line = index.path_of(entry), None
             if patterns.leaves_out_within(path, out):
                 line = b""
-            elif path in rest and index.proves(entry, rest[path]):
+            elif path in rest and index.proves(entry, rest[path], converted=converted):
                 line = rest.pop(path)[1]
             rows.append((entry, line))
             missing += line is None
         if missing <= STALE * len(entries) + _FEW:
             blocks = [astuple(block) for block in index.blocks_of(rows)]
-            save(self._base_file, (self._head, {"folders": folders, "blocks": blocks, "rest": rest}))
-
-    def _open(self, folders: list[bytes]) -> bool:
-        """Whether this way is, as far as can be said without a look."""
-        try:
-            failed, config, _ = run_git(self._top, *CONFIG)
-        except ProjectError:
-            return False
-        return not failed and sight.plain_settings(config) and not sight.attributes_in(self._top, folders)
+            base = {"folders": folders, "converted": converted, "blocks": blocks, "rest": rest}
+            save(self._base_file, (self._head, base))
 
     def forget(self) -> None:
         for file in (self._base_file, self._last_file):

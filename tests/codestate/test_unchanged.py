@@ -18,7 +18,7 @@ from choline_tui.codestate import capture, freeze, manifest, rebuild
 from choline_tui.codestate.index import mark, path_of, plain_entries, proves
 from choline_tui.codestate.memory import Known
 from choline_tui.codestate.objects import git_name
-from choline_tui.codestate.repository import asked, run_git
+from choline_tui.codestate.repository import asked
 from choline_tui.codestate.unchanged import Shortcut
 from choline_tui.model.code import CodeState
 from tests.codestate.gits import git, make_repository
@@ -300,7 +300,7 @@ def cleaning(tree: Tree) -> None:
     tree.git("config", "filter.x.clean", "echo one")
     own_attributes(tree)
     (tree.top / ".git" / "info" / "attributes").write_text("*.py filter=x\n")
-    tree.write("pkg/f1.py", "secret\n")
+    tree.write("pkg/f1.py", "two\n")
 
 
 def submodule(tree: Tree) -> None:
@@ -317,9 +317,8 @@ def other_form(tree: Tree) -> None:
 
 @pytest.mark.parametrize(
     "step",
-    [assume, skip, untracked_attributes, own_attributes, tracked_attributes, line_ends, no_modes, cleaning,
-     submodule, other_form],
-)  # fmt: skip
+    [assume, skip, no_modes, submodule, other_form],
+)
 def test_never_where_git_may_call_clean_what_has_other_bytes(
     tree: Tree, ways: list[str], step: Callable[[Tree], object]
 ) -> None:
@@ -331,6 +330,35 @@ def test_never_where_git_may_call_clean_what_has_other_bytes(
         assert told(tree.look()) == told(tree.afresh())
     assert set(ways[2:]) == {"all"}
     assert len(tree.remembered()) <= 2, "it is not even tried again: the memory of files is left"
+
+
+@pytest.mark.parametrize(
+    "step", [untracked_attributes, own_attributes, tracked_attributes, line_ends, cleaning]
+)
+def test_where_bytes_are_converted_the_times_are_what_counts(
+    tree: Tree, ways: list[str], step: Callable[[Tree], object]
+) -> None:
+    for _ in range(2):
+        tree.look()
+    step(tree)
+    content = (tree.top / "pkg/f1.py").read_text()
+    for _ in range(2):
+        assert told(tree.look()) == told(tree.afresh())
+    tree.write("pkg/f1.py", "one\n")
+    assert told(tree.look()) == told(tree.afresh())
+    (tree.place / "objects-seen").rename(tree.place / "forgotten")
+    for _ in range(3):  # learned while they are converted
+        tree.look()
+    assert ways[-2:] == ["split", "same"]
+    assert "pkg/f1.py" not in git(tree.top, "status", "--porcelain")
+    for text in (content, "one\n", content):
+        tree.write("pkg/f1.py", text)
+        assert told(tree.look()) == told(tree.afresh())
+        assert "pkg/f1.py" not in git(tree.top, "status", "--porcelain"), "git sees no change in this"
+    tree.git("add", "-A")
+    for _ in range(2):
+        assert told(tree.look()) == told(tree.afresh())
+    assert ways.count("all") <= 12
 
 
 def test_what_has_not_settled_is_looked_at(tmp_path: Path, ways: list[str]) -> None:
@@ -347,21 +375,38 @@ def test_what_has_not_settled_is_looked_at(tmp_path: Path, ways: list[str]) -> N
     assert "same" not in ways
 
 
+def test_a_tree_of_which_much_has_changed_is_learned_anew(
+    tree: Tree, ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("choline_tui.codestate.unchanged._FEW", 0)
+    for _ in range(2):
+        tree.look()
+    for number, used in ((1, ["split", "same"]), (6, ["all", "split"])):
+        for name in range(number):
+            tree.write(f"pkg/f{name}.py", f"for {number}\n")
+        tree.commit()
+        ways.clear()
+        for _ in range(2):
+            state = tree.look()
+        assert ways == used
+        assert told(state) == told(tree.afresh())
+
+
 def test_an_index_that_is_written_while_git_looks(
     tree: Tree, ways: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
         tree.look()
-    honest = run_git
+    honest = asked
 
-    def meddled(directory: str, *words: str) -> Any:
+    def meddled(directory: str, *words: str) -> bytes:
         found = honest(directory, *words)
         if words[0] == "status":
             tree.write("pkg/f1.py", "two\n")
             tree.git("add", "-A")
         return found
 
-    monkeypatch.setattr("choline_tui.codestate.sight.run_git", meddled)
+    monkeypatch.setattr("choline_tui.codestate.sight.asked", meddled)
     assert told(tree.look()) == told(tree.afresh())
     assert ways[2:] == ["all", "all"]
 
@@ -467,10 +512,19 @@ def test_an_entry_proves_only_what_was_read_when_it_was_true(tree: Tree) -> None
         ctime, inode = other.get("ctime", seen.st_ctime_ns), other.get("inode", seen.st_ino)
         return (size, mtime, ctime, inode, mode), b"line", size, git_name(content)
 
-    assert proves(entry, known())
-    assert not proves(entry, known(b"two\n"))
-    assert not proves(entry, known(mode=0o100755)) and not proves(entry, known(mode=0o120777))
-    assert not proves(entry, known(size=5)) and not proves(entry, known(inode=seen.st_ino + 1))
-    assert not proves(entry, known(mtime=seen.st_mtime_ns + second))
-    assert not proves(entry, known(ctime=seen.st_ctime_ns - second))
-    assert not proves(entry, (known()[0], b"line", 4, b"")), "a big file has no name"
+    assert proves(entry, known(), converted=False) and proves(entry, known(), converted=True)
+    wrong = [
+        known(mode=0o100755),
+        known(mode=0o120777),
+        known(size=5),
+        known(inode=seen.st_ino + 1),
+        known(mtime=seen.st_mtime_ns + second),
+        known(ctime=seen.st_ctime_ns - second),
+    ]
+    assert not any(
+        proves(entry, other, converted=converted) for other in wrong for converted in (False, True)
+    )
+    other = known(b"two\n")
+    assert proves(entry, other, converted=True) and not proves(entry, other, converted=False)
+    big = (known()[0], b"line", 4, b"")
+    assert not any(proves(entry, big, converted=converted) for converted in (False, True))
