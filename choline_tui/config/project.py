@@ -228,7 +228,10 @@ class Project(BaseModel):
     environment: EnvironmentTable | None = Field(
         None, description="packages that uv installs on the machine, before setup; empty: what is found"
     )
-    code: CodeTable | None = Field(None, description="how the code gets to the machine")
+    code: CodeTable | None = Field(
+        None,
+        description="how the code gets to the machine: sent from here, or cloned there and sent what differs",
+    )
     registry: RegistryTable | None = Field(
         None, description="who fetches the container image, where it is not public"
     )

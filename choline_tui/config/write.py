@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from pydantic import BaseModel
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array, Table
 
+from choline_tui.config.code import CodeTable
 from choline_tui.config.environment import EnvironmentTable
 from choline_tui.config.project import PROJECT_FILE, Project, read_project
 from choline_tui.config.toml import read_toml
@@ -44,9 +46,14 @@ _EXAMPLES: dict[str, Any] = {
 }
 """what stands there, commented out, for a key that has no value"""
 
-_ENVIRONMENT_EXAMPLES: dict[str, Any] = {
-    "from": "uv.lock", "python": "3.11", "apt": ["ffmpeg"], "cuda": "12.6",
-}  # fmt: skip
+_TABLES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
+    "environment": (
+        EnvironmentTable,
+        {"from": "uv.lock", "python": "3.11", "apt": ["ffmpeg"], "cuda": "12.6"},
+    ),
+    "code": (CodeTable, {"clone": True}),
+}
+"""tables that are there, commented out as a whole where nothing is said of them"""
 
 
 def new_text(values: Mapping[str, Any], found: Mapping[str, str], *, schema: bool) -> str:
@@ -62,26 +69,27 @@ def new_text(values: Mapping[str, Any], found: Mapping[str, str], *, schema: boo
             lines.append(f"{key} = {_toml(values[key])}")
         else:
             lines += [f"# {line}" for line in f"{key} = {_toml(example)}".split("\n")]
-    lines += _environment_lines(values, found)
+    for table in _TABLES:
+        lines += _table_lines(table, values, found)
     text = "\n".join(lines) + "\n"
-    tables = {k: v for k, v in values.items() if k not in _EXAMPLES and not k.startswith("environment.")}
+    tables = {k: v for k, v in values.items() if k not in _EXAMPLES and k.partition(".")[0] not in _TABLES}
     return edit_text(text, tables) if tables else text
 
 
-def _environment_lines(values: Mapping[str, Any], found: Mapping[str, str]) -> list[str]:
-    """``[environment]``, commented out as a whole where nothing is said of it."""
-    named = any(key.startswith("environment.") for key in values)
-    lines = ["", *_comment((Project.model_fields["environment"].description or "").replace("\n", " "))]
-    lines.append("[environment]" if named else "# [environment]")
-    for key, field in EnvironmentTable.model_fields.items():
+def _table_lines(table: str, values: Mapping[str, Any], found: Mapping[str, str]) -> list[str]:
+    model, examples = _TABLES[table]
+    named = any(key.startswith(f"{table}.") for key in values)
+    lines = ["", *_comment((Project.model_fields[table].description or "").replace("\n", " "))]
+    lines.append(f"[{table}]" if named else f"# [{table}]")
+    for key, field in model.model_fields.items():
         name = field.alias or key
-        if f"environment.{name}" in values:
+        if f"{table}.{name}" in values:
             lines += _comment((field.description or "").replace("\n", " "))
-            if where := found.get(f"environment.{name}"):
+            if where := found.get(f"{table}.{name}"):
                 lines += _comment(f"from {where}")
-            lines.append(f"{name} = {_toml(values[f'environment.{name}'])}")
-        elif name in _ENVIRONMENT_EXAMPLES:
-            lines.append(f"# {name} = {_toml(_ENVIRONMENT_EXAMPLES[name])}")
+            lines.append(f"{name} = {_toml(values[f'{table}.{name}'])}")
+        elif name in examples:
+            lines.append(f"# {name} = {_toml(examples[name])}")
     return lines
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from choline_tui.config import load_project
 from choline_tui.config.write import (
-    _ENVIRONMENT_EXAMPLES,
     _EXAMPLES,
+    _TABLES,
     SCHEMA_FILE,
     edit_text,
     new_text,
@@ -49,7 +49,7 @@ def test_every_example_is_a_value_that_the_project_reads(tmp_path: Path) -> None
     """What stands there commented out must be right when somebody takes the # away."""
     lines = new_text({}, {}, schema=False).split("\n")
     plain = [line[2:] for line in lines if line.startswith("# [") or (" = " in line and line[0] == "#")]
-    assert len(plain) == len(_EXAMPLES) + len(_ENVIRONMENT_EXAMPLES) + 1
+    assert len(plain) == len(_EXAMPLES) + sum(1 + len(examples) for _, examples in _TABLES.values())
     (tmp_path / "choline.toml").write_text("\n".join(plain))
     assert load_project(tmp_path).command
 

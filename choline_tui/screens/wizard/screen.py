@@ -342,7 +342,7 @@ class WizardScreen(MainScreen):
             wrong = self._put_vram(draft, event.value)
         elif key == "env":
             wrong = self._put_env(draft, event.value)
-        elif key in ("type", "tty", "environment.from"):
+        elif key in ("type", "tty", "environment.from", "code.clone"):
             wrong = draft.put(key, event.value[0] if event.value else None)
         else:
             wrong = draft.put(key, event.value)

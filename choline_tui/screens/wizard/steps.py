@@ -78,7 +78,22 @@ def _code(draft: "Draft") -> list[Spec]:
         rows.append(("older file", f"{older}: {'took ' + ', '.join(taken) if taken else 'took nothing'}", ""))
     rows += [("!", text, "warn") for text in (*seen.older.told, *found.notes)]
     name = _line(draft, "name", "Name", "What runs are called in the lists.", draft.directory.name)
-    return [Facts(tuple(rows)), name]
+    if found.git is None:
+        return [Facts(tuple(rows)), name]
+    clone = Ticks(
+        "code.clone",
+        "How it gets to a machine",
+        "",
+        (
+            Tick(
+                True,
+                "cloned there",
+                "only what its remote does not have is sent",
+                bool(draft.get("code.clone")),
+            ),
+        ),
+    )
+    return [Facts(tuple(rows)), name, clone]
 
 
 # ------------------------------------------------------------------------------------------------ data
@@ -387,7 +402,7 @@ TEMPLATE = Step("template", "Template", "a set-up of another project", (), _temp
 """first, when there are any"""
 
 STEPS: tuple[Step, ...] = (
-    Step("code", "Code", "what a run is made of", ("name",), _code),
+    Step("code", "Code", "what a run is made of", ("name", "code.clone"), _code),
     Step("data", "Data", "what is sent beside the code", ("send",), _data),
     Step("ignore", "Ignore rules", "what of the code stays at home", ("exclude",), _ignore),
     Step(

@@ -50,7 +50,7 @@ async def test_from_the_first_step_to_the_file_by_keys_alone(tmp_path: Path) -> 
     top = project(tmp_path)
     async with open_wizard(top, seen(top), (80, 24)) as pilot:
         await type_in(pilot, "nightly")
-        await press(pilot, "enter")  # the only line: on to the data
+        await press(pilot, "enter", "space", "enter")  # the machine clones it; on to the data
         assert wizard_of(pilot).at == STEP["data"]
         await press(pilot, "down", "space", "enter")
         await type_in(pilot, "train.py")
@@ -84,6 +84,7 @@ async def test_from_the_first_step_to_the_file_by_keys_alone(tmp_path: Path) -> 
     assert written == shown, "what was reviewed is what is written"
     loaded = load_project(top)
     assert loaded.query == "cuda_max_good>=12.8 gpu_ram>=20"
+    assert loaded.code is not None and loaded.code.clone
     assert loaded.name == "nightly" and loaded.gpu == "2x3090" and loaded.disk == 80
     assert [item.path for item in loaded.send] == ["data/corpus", "train.py"]
     assert loaded.exclude == ["/.env", "/weights/base.safetensors"]

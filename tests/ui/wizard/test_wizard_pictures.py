@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from choline_tui.config import write
+from choline_tui.config.environment import EnvironmentTable
 from choline_tui.config.paths import Paths
 from choline_tui.config.templates import save_template
 from choline_tui.services.looks import Looks
@@ -20,7 +21,7 @@ def few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is new one day is no reason to look at every step again."""
     kept = ("command", "setup", "gpu", "query", "max_price", "disk", "send", "results", "exclude", "secrets")
     monkeypatch.setattr(write, "_EXAMPLES", {key: write._EXAMPLES[key] for key in kept})
-    monkeypatch.setattr(write, "_ENVIRONMENT_EXAMPLES", {"python": "3.11"})
+    monkeypatch.setattr(write, "_TABLES", {"environment": (EnvironmentTable, {"python": "3.11"})})
 
 
 def named(size: tuple[int, int], step: str) -> str:
