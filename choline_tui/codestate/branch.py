@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from choline_tui.codestate.commit import capture_commit
+from choline_tui.codestate.listing import IGNORE_FILE
 from choline_tui.codestate.patterns import Patterns
 from choline_tui.codestate.repository import UNSET, one_line, position, run_git, without_credentials
 from choline_tui.kernel.errors import ProjectError
@@ -47,11 +48,11 @@ def capture_branch(
     *,
     commit: str = "",
     exclude: Iterable[str] = (),
-    kept: Iterable[str] = (),
+    stays: Iterable[str] = (),
     objects: Path | None = None,
 ) -> CodeState:
     """As ``capture_commit``, of what the remote of ``branch`` (its upstream's, else ``origin``) has as that
-    branch now; with ``commit`` (a full hash) of what was seen there before. ``kept``: see ``cloneable``.
+    branch now; with ``commit`` (a full hash) of what was seen there before. ``stays``: as for ``cloneable``.
 
     Blocks, and asks the remote. ``ProjectError`` when it cannot be reached or has no such branch, and as
     ``capture_commit``.
@@ -69,7 +70,7 @@ def capture_branch(
     if not _has(top, commit):
         _fetch(top, remote, called, commit)
     state = capture_commit(project, commit, into, exclude=exclude, objects=objects)
-    clone, why = _clone_from(top, commit, remote.url, kept)
+    clone, why = _clone_from(top, commit, remote.url, stays)
     warnings = [*state.warnings, *_behind(top, branch, commit)]
     if called != branch:
         warnings.append(f"on the remote, its upstream is called {called}: that is what is run")
@@ -81,17 +82,17 @@ def capture_branch(
     return state.model_copy(update={**found, "clone": clone})
 
 
-def cloneable(state: CodeState, project: Path, kept: Iterable[str] = ()) -> CodeState:
+def cloneable(state: CodeState, project: Path, stays: Iterable[str] = ()) -> CodeState:
     """``state`` with where a machine may clone its commit from, if the remote had it when git last looked;
-    else with the reason. ``kept``: files of the project that go to no machine; a clone has the whole commit,
-    so one that holds such a file is none. Blocks. ``ProjectError`` when git cannot be run."""
+    else with the reason. ``stays``: patterns of what goes to no machine; a clone has all of a commit, so one
+    that holds such a file is none. Blocks. ``ProjectError`` when git cannot be run."""
     top = os.path.abspath(project)
     why = "" if state.commit else "there is no commit"
     if state.commit and not state.remote:
         why = "the repository has no remote"
     clone = None
     if not why:
-        clone, why = _clone_from(top, state.commit, state.remote, kept)
+        clone, why = _clone_from(top, state.commit, state.remote, stays)
     if not why:
         words = ("for-each-ref", "--count=1", "--contains", state.commit, "refs/remotes/")
         status, out, _ = run_git(top, *words)
@@ -103,12 +104,19 @@ def cloneable(state: CodeState, project: Path, kept: Iterable[str] = ()) -> Code
     return state.model_copy(update={"clone": clone})
 
 
-def _clone_from(top: str, commit: str, remote: str, kept: Iterable[str]) -> tuple[CloneFrom | None, str]:
+def _clone_from(top: str, commit: str, remote: str, stays: Iterable[str]) -> tuple[CloneFrom | None, str]:
     """Where from, or why not."""
     url, why = clone_url(remote)
-    for name in [each.lstrip("/") for each in kept]:
-        if not why and run_git(top, "cat-file", "-e", f"{commit}:./{name}")[0] == 0:
-            why = f"commit {commit[:8]} holds {name}, which goes to no machine"
+    if not why:
+        _, own, _ = run_git(top, "show", f"{commit}:./{IGNORE_FILE}")
+        patterns, known = Patterns([*own.splitlines(), *stays]), dict[bytes, bool]()
+        status, out, _ = run_git(top, "ls-tree", "-r", "-z", "--name-only", commit)
+        names = out.split(b"\0")[:-1]
+        left = next((name for name in names if patterns.leaves_out_within(name, known)), None)
+        if status:
+            why = f"git cannot list commit {commit[:8]}"
+        elif left is not None:
+            why = f"commit {commit[:8]} holds {one_line(left, 80)}, which goes to no machine"
     if why:
         return None, why
     status, out, _ = run_git(top, "rev-parse", "--show-prefix")

@@ -62,7 +62,7 @@ def freeze(
     """The code that a request means, frozen; with where its machine may clone it from, as the project or the
     request wants it. Blocks. Raises ProjectError; UsageError for a request that contradicts itself."""
     exclude = left_out(project, plan)
-    kept = KEPT_HERE if plan.secrets else ()
+    stays = (*(project.exclude if project is not None else ()), *(KEPT_HERE if plan.secrets else ()))
     table = project.code if project is not None else None
     if request.branch:
         if request.commit and not _FULL.fullmatch(request.commit):
@@ -73,7 +73,7 @@ def freeze(
             into,
             commit=request.commit,
             exclude=exclude,
-            kept=kept,
+            stays=stays,
             objects=objects,
         )
     elif request.commit:
@@ -83,7 +83,7 @@ def freeze(
     if plan.place == HERE:
         return code.model_copy(update={"clone": None})
     if table is not None and table.clone and not request.branch:
-        code = cloneable(code, directory, kept)
+        code = cloneable(code, directory, stays)
     if code.clone is None:
         return code
     token = token_for(code.clone.url, plan.secrets, table.token if table is not None else "")

@@ -146,9 +146,16 @@ def test_a_commit_that_was_pushed_may_be_cloned_and_any_other_is_sent(tmp_path: 
         assert none.clone is None and "holds .env, which goes to no machine" in none.warnings[-1]
         git(repository, "push", "-q", str(server.root / "x.git"), "main")
         branch = capture_branch(
-            repository / "sub", "main", tmp_path / "frozen", exclude=["/.env"], kept=["/.env"]
+            repository / "sub", "main", tmp_path / "frozen", exclude=["/.env"], stays=["*.env"]
         )
         assert branch.clone is None and "holds .env" in branch.warnings[-1]
+        (repository / "sub" / ".cholineignore").write_text("a.py\n")
+        git(repository, "rm", "-q", "sub/.env")
+        git(repository, "add", "-A")
+        git(repository, "commit", "-q", "-m", "Not the code")
+        git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")
+        left = cloneable(capture(repository / "sub", tmp_path / "frozen"), repository / "sub")
+        assert left.clone is None and "holds left.py, which" in left.warnings[-1]
         (repository / "new.py").write_text("x")
         git(repository, "add", "-A")
         git(repository, "commit", "-q", "-m", "New")
