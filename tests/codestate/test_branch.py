@@ -149,7 +149,8 @@ def test_a_commit_that_was_pushed_may_be_cloned_and_any_other_is_sent(tmp_path: 
             repository / "sub", "main", tmp_path / "frozen", exclude=["/.env"], stays=["*.env"]
         )
         assert branch.clone is None and "holds .env" in branch.warnings[-1]
-        (repository / "sub" / ".cholineignore").write_text("a.py\n")
+        (repository / "sub" / ".cholineignore").write_text("left.py\n")
+        (repository / "sub" / "left.py").write_text("x")
         git(repository, "rm", "-q", "sub/.env")
         git(repository, "add", "-A")
         git(repository, "commit", "-q", "-m", "Not the code")
