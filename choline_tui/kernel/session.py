@@ -13,7 +13,17 @@ from choline_tui.kernel.content import Content
 from choline_tui.kernel.handover import Handover, Kept
 from choline_tui.kernel.protocol import Frame, JobSpec, JobStatus, Lease, Probe, RemoteStatus
 
-__all__ = ["RULES", "Address", "Item", "Progress", "RemoteSession", "ResultRules", "Transfer"]
+__all__ = [
+    "RULES",
+    "Address",
+    "Fetches",
+    "HostCopier",
+    "Item",
+    "Progress",
+    "RemoteSession",
+    "ResultRules",
+    "Transfer",
+]
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,40 @@ RULES = ResultRules()
 OnProgress = Callable[[Progress], None]
 
 
-class RemoteSession(Protocol):
+class Fetches(Protocol):
+    async def fetch(
+        self,
+        run: str,
+        into: str,
+        *,
+        final: bool,
+        max_bytes: int = 0,
+        on_progress: Optional[OnProgress] = None,
+        rules: ResultRules = RULES,
+    ) -> Transfer:
+        """Bring ``results/`` and ``keep/`` home into directory ``into`` (as ``into/results`` and
+        ``into/keep``). A file that is still being written comes there only with ``final``; until then what
+        is at home of it stays, and a small one lies in ``into/unfinished``. With ``final`` every file is
+        compared by size and hash with the remote's own manifest, and ``TransferFailed`` is raised when one
+        differs. Nothing is written outside ``into``. ``max_bytes`` > 0: refuse more than that."""
+        ...
+
+
+class HostCopier(Fetches, Protocol):
+    """The way to a machine's disk that its host gives, whether the machine runs or stands. Nothing can be run
+    there, so with ``final`` the host's rsync compares the checksums, and not the machine's own manifest."""
+
+    host_key: str
+    """the host's, which is not the machine's, as an OpenSSH public key line"""
+
+    async def job(self, job: str) -> Optional[JobStatus]:
+        """What the machine's supervisor last wrote of a job; None when nothing of it is on that disk."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class RemoteSession(Fetches, Protocol):
     host_key: str
     """the host key seen at this connection, as an OpenSSH public key line (pinned at first contact)"""
 
@@ -145,23 +188,6 @@ class RemoteSession(Protocol):
         ...
 
     async def renew(self, lease: Lease) -> None: ...
-
-    async def fetch(
-        self,
-        run: str,
-        into: str,
-        *,
-        final: bool,
-        max_bytes: int = 0,
-        on_progress: Optional[OnProgress] = None,
-        rules: ResultRules = RULES,
-    ) -> Transfer:
-        """Bring ``results/`` and ``keep/`` home into directory ``into`` (as ``into/results`` and
-        ``into/keep``). A file that is still being written comes there only with ``final``; until then what
-        is at home of it stays, and a small one lies in ``into/unfinished``. With ``final`` every file is
-        compared by size and hash with the remote's own manifest, and ``TransferFailed`` is raised when one
-        differs. Nothing is written outside ``into``. ``max_bytes`` > 0: refuse more than that."""
-        ...
 
     async def evidence(self) -> Dict[str, bytes]:
         """What helps to understand a failure: dmesg, nvidia-smi, disk, supervisor and guard logs."""

@@ -37,7 +37,7 @@ from choline_tui.ssh.listing import excluder
 from choline_tui.ssh.staged import bring
 from choline_tui.ssh.transfer import upload
 
-__all__ = ["SshSession"]
+__all__ = ["SshSession", "added", "after", "check_run"]
 
 MAX_STATUS = 4 << 20
 """Bytes of an answer: ten thousand jobs. What is read is held some thirty times over for a moment."""
@@ -177,7 +177,7 @@ class SshSession:
     async def prepare(self, run: str, lease: Lease) -> RemoteStatus:
         """One round trip (two when nothing was probed before). ``MachineRefused``: no Python 3.8+.
         ``ProtocolMismatch``: a supervisor of another protocol has jobs that live."""
-        _check_run(run)
+        check_run(run)
         if self._found is None:
             await self.probe()
         found = self._found
@@ -216,7 +216,7 @@ class SshSession:
     async def secrets(self, job: str, given: Handover) -> Kept:
         """On stdin: nothing of it stands in a command line. ``ProtocolMismatch``: an older supervisor whose
         jobs live cannot take any."""
-        _check_run(job)
+        check_run(job)
         try:
             told = await self._verb(f"secrets {job}", json.dumps(given.to_wire()).encode())
             return Kept.from_wire(told)
@@ -234,7 +234,7 @@ class SshSession:
         return self._job_status(await self._verb("submit", json.dumps(spec.to_wire()).encode()), spec.id)
 
     async def stop(self, job: str, grace_s: float, reason: str) -> JobStatus:
-        _check_run(job)
+        check_run(job)
         words = [
             "stop",
             job,
@@ -247,7 +247,7 @@ class SshSession:
 
     async def stream(self, job: str, offsets: dict[str, int]) -> AsyncIterator[Frame]:
         """Frames without the heartbeats. ``SshDropped`` when the remote falls silent or breaks off."""
-        _check_run(job)
+        check_run(job)
         expected = {"setup": offsets.get("setup", 0), "run": offsets.get("run", 0)}
         command = (
             f"sh {snippets.LAUNCHER} stream {job} --setup {expected['setup']:d} --run {expected['run']:d}"
@@ -288,7 +288,7 @@ class SshSession:
     async def send(self, run: str, items: Sequence[Item], on_progress: OnProgress | None = None) -> Transfer:
         """The items in turn. Progress counts all of them as far as they are known. What has ``content`` goes
         through the remote's store: see ``Sender.send``."""
-        _check_run(run)
+        check_run(run)
         conn = await self._connection()
         total = Transfer()
         for item in items:
@@ -297,10 +297,10 @@ class SshSession:
                 raise UsageError(f"Nothing can be sent to {item.part}/{item.into}.")
             total.skipped += item.left_out
             if item.url:
-                _add(total, await self._sender.fetch(run, item, _after(total, on_progress)))
+                added(total, await self._sender.fetch(run, item, after(total, on_progress)))
                 continue
             if item.content is not None:
-                _add(total, await self._sender.send(conn, run, item, _after(total, on_progress)))
+                added(total, await self._sender.send(conn, run, item, after(total, on_progress)))
                 continue
             target = str(PurePosixPath(layout.run_dir(run), item.part, into))
             if item.clone is not None:
@@ -311,10 +311,10 @@ class SshSession:
                 target,
                 files=item.files,
                 mirror=item.mirror,
-                on_progress=_after(total, on_progress),
+                on_progress=after(total, on_progress),
                 small=SMALL_CODE,
             )
-            _add(total, done)
+            added(total, done)
         return total
 
     async def fetch(
@@ -329,7 +329,7 @@ class SshSession:
     ) -> Transfer:
         """``final``: checked by the remote's manifest; what differs is fetched once more first.
         ``TransferFailed`` names what still differs (``details['files']``, at most 100)."""
-        _check_run(run)
+        check_run(run)
         base = Path(into)
         base.mkdir(parents=True, exist_ok=True)
         conn = await self._connection()
@@ -344,7 +344,7 @@ class SshSession:
         if differs:
             # what is here stays until something better has come whole: the list may be a lie
             again = await self._download(conn, run, base, max_bytes, on_progress, rules, final, differs)
-            _add(total, again)
+            added(total, again)
             fresh = await self._manifest(conn, run, only=differs)
             differs = await asyncio.to_thread(verify.differing, base, fresh)
         if differs:
@@ -382,10 +382,10 @@ class SshSession:
                 rules=rules,
                 final=final,
                 max_bytes=max(1, max_bytes - total.bytes) if max_bytes > 0 else 0,
-                on_progress=_after(total, on_progress),
+                on_progress=after(total, on_progress),
                 again=named,
             )
-            _add(total, done)
+            added(total, done)
         return total
 
     async def _manifest(
@@ -602,7 +602,8 @@ def _free(line: str) -> int:
     return 0
 
 
-def _check_run(name: str) -> None:
+def check_run(name: str) -> None:
+    """Raises UsageError for what is no id of a run or a job."""
     if not name or name.startswith((".", "-")) or not all(c.isalnum() or c in "-_." for c in name):
         raise UsageError(f"bad run or job id: {name!r:.100}")
 
@@ -623,7 +624,8 @@ def _told(error: Mapping[str, Any]) -> CholineError:
     return cls(message or "The remote reports an error without words.", hint=_text(error.get("hint"))[:300])
 
 
-def _add(total: Transfer, done: Transfer) -> None:
+def added(total: Transfer, done: Transfer) -> None:
+    """``total`` with what one of its transfers did."""
     total.bytes += done.bytes
     total.files += done.files
     total.unfinished += done.unfinished
@@ -636,7 +638,7 @@ def _add(total: Transfer, done: Transfer) -> None:
     total.skipped += done.skipped
 
 
-def _after(total: Transfer, on_progress: OnProgress | None) -> OnProgress | None:
+def after(total: Transfer, on_progress: OnProgress | None) -> OnProgress | None:
     """Progress of one transfer among several: what was done before is added."""
     if on_progress is None:
         return None

@@ -196,6 +196,8 @@ class SshConnection:
         self.host_key = host_key
         self.openssh = openssh
         """how OpenSSH's own client reaches the same machine, for bulk bytes"""
+        self.module = ""
+        """rsync's module, when it is a host's copier that answers: it runs no command"""
         self.facts: dict[str, Any] = {}
         """what was found out about the remote over this connection, kept with it"""
         self._raw = raw

@@ -185,14 +185,26 @@ class Listing:
             self.now = int(said[1]) if said[1] else None
             return
         match = _RECORD.fullmatch(record)
-        if match is None or _UNSAFE.search(match[5]):
+        if match is None:
             raise ValueError("it holds what is no file's name")
         kind, mode, size, mtime, name = match.groups()
+        self._add(name, Entry(_LETTERS.get(kind, "x"), int(size), int(mtime), int(mode, 8)))
+
+    def add(self, name: bytes, entry: Entry) -> None:
+        """One name, from where it is listed in another way. ``ValueError`` as ``feed``."""
+        self._size += len(name)
+        self._add(name, entry)
+        if self._size > _MAX_LISTING or len(self.entries) > MAX_FILES:
+            raise ValueError(f"there are more than {MAX_FILES:,} names, or they are too long")
+
+    def _add(self, name: bytes, entry: Entry) -> None:
+        if _UNSAFE.search(name):
+            raise ValueError("it holds what is no file's name")
         if len(name) > MAX_PATH or name.count(b"/") >= MAX_DEPTH:
             if len(self.too_long) < 100:
                 self.too_long.add(_top(name))
         elif PARTIAL not in name or PARTIAL not in name.split(b"/"):
-            self.entries[name] = Entry(_LETTERS.get(kind, "x"), int(size), int(mtime), int(mode, 8))
+            self.entries[name] = entry
 
 
 async def remote_listing(

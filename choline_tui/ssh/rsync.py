@@ -20,7 +20,18 @@ from choline_tui.ssh.connection import SshConnection, one_line
 from choline_tui.ssh.listing import PARTIAL, remote_path
 from choline_tui.ssh.progress import Meter
 
-__all__ = ["VANISHED", "RsyncUnusable", "rsync_here", "run_rsync"]
+__all__ = [
+    "VANISHED",
+    "RsyncUnusable",
+    "child_setup",
+    "end_child",
+    "failure",
+    "read_complaint",
+    "remote_end",
+    "remote_shell",
+    "rsync_here",
+    "run_rsync",
+]
 
 VANISHED = 24
 """rsync's exit status when files were gone before they could be sent (rsync(1), EXIT VALUES)"""
@@ -82,16 +93,10 @@ async def run_rsync(
     limits every file written here, in bytes, by the kernel. Raises ``TransferFailed``, ``SshDropped``
     and ``RsyncUnusable``. Cancelling ends the child; what has arrived stays for the next call.
     """
-    try:
-        config = conn.openssh.write()
-    except OSError as error:
-        raise RsyncUnusable(str(error)) from error
-    shell = f"ssh -F {_rsh_quoted(str(config))}"
-    target = conn.openssh.target
-    there = f"{f'[{target}]' if ':' in target else target}:{remote_path(remote).rstrip('/')}/"
+    there = remote_end(conn, f"{remote_path(remote).rstrip('/')}/")
     argv = [
         "rsync",
-        "-s",
+        "--no-motd" if conn.module else "-s",
         f"--partial-dir={PARTIAL.decode()}",
         "--info=progress2",
         "--out-format==%i %l",
@@ -99,7 +104,7 @@ async def run_rsync(
         "--outbuf=L",
         "--no-human-readable",
         f"--timeout={SILENCE_S}",
-        f"--rsh={shell}",
+        f"--rsh={remote_shell(conn)}",
         *options,
     ]
     if files is not None:
@@ -116,13 +121,28 @@ async def run_rsync(
                 stderr=PIPE,
                 start_new_session=True,
                 env={**os.environ, "LC_ALL": "C"},
-                preexec_fn=_child_setup(os.getpid(), max_file),
+                preexec_fn=child_setup(os.getpid(), max_file),
             )
         finally:
             os.close(write_end)
         return await _attended(conn, child, told, files=files, meter=meter, watch=watch)
     finally:
         os.close(told)
+
+
+def remote_shell(conn: SshConnection) -> str:
+    """What rsync reaches a machine with. Raises ``RsyncUnusable`` when its files cannot be written."""
+    try:
+        config = conn.openssh.write()
+    except OSError as error:
+        raise RsyncUnusable(str(error)) from error
+    return f"ssh -F {_rsh_quoted(str(config))}"
+
+
+def remote_end(conn: SshConnection, path: str) -> str:
+    """A path there as rsync has it; an absolute one where a host's copier answers."""
+    target = f"[{conn.openssh.target}]" if ":" in conn.openssh.target else conn.openssh.target
+    return f"{target}::{conn.module}/{path}" if conn.module else f"{target}:{path}"
 
 
 async def _attended(
@@ -140,7 +160,7 @@ async def _attended(
     try:
         async with asyncio.TaskGroup() as group:
             follower = group.create_task(counter.follow())
-            complaint = group.create_task(_read_complaint(child))
+            complaint = group.create_task(read_complaint(child))
             if files is not None:
                 group.create_task(_feed(child, files))
             watcher = group.create_task(_watch(child, watch)) if watch else None
@@ -151,16 +171,17 @@ async def _attended(
                     reason = watcher.result()
                 watcher.cancel()
     finally:
-        await _end(child)
+        await end_child(child)
     if reason:
         raise TransferFailed(reason)
     counter.take()
     if status not in (0, VANISHED):
-        raise _failure(conn, status, complaint.result())
+        raise failure(conn, status, complaint.result())
     return status, counter.sent, counter.count
 
 
-def _failure(conn: SshConnection, status: int, complaint: bytes) -> Exception:
+def failure(conn: SshConnection, status: int, complaint: bytes) -> Exception:
+    """What rsync's status and words stand for."""
     lines = [one_line(line) for line in complaint.decode("utf-8", "replace").splitlines() if line.strip()]
     words = next((line for line in lines if not line.startswith("rsync error:")), "") or f"status {status}"
     if status in _PROTOCOL:
@@ -245,7 +266,8 @@ def _pipe() -> tuple[int, int]:
     return ends
 
 
-async def _read_complaint(child: Process) -> bytes:
+async def read_complaint(child: Process) -> bytes:
+    """Its standard error, the first 64 KiB."""
     assert child.stderr is not None
     kept = b""
     while piece := await child.stderr.read(64 * 1024):
@@ -275,7 +297,7 @@ async def _watch(child: Process, watch: Callable[[], str]) -> str:
         await asyncio.sleep(max(0.25, 19 * (loop.time() - started)))
 
 
-async def _end(child: Process) -> None:
+async def end_child(child: Process) -> None:
     """End it with what it started; rsync keeps a part of a file on TERM."""
     if child.returncode is not None:
         return
@@ -301,7 +323,9 @@ def _rsh_quoted(word: str) -> str:
     return "'" + word.replace("'", "''") + "'"
 
 
-def _child_setup(parent: int, max_file: int) -> Callable[[], None]:
+def child_setup(parent: int, max_file: int) -> Callable[[], None]:
+    """What a child does before it is rsync: it ends with the engine, and writes no larger file."""
+
     def setup() -> None:
         if _prctl is not None:
             _prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG: it must not outlive the engine

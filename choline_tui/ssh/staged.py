@@ -17,10 +17,10 @@ from pathlib import Path
 
 from choline_tui.kernel.errors import TransferFailed
 from choline_tui.kernel.session import OnProgress, ResultRules, Transfer
-from choline_tui.ssh import versions
+from choline_tui.ssh import copier, versions
 from choline_tui.ssh.confine import Folder, Refused
 from choline_tui.ssh.connection import SshConnection
-from choline_tui.ssh.listing import Entry, excluder, local_entry, local_listing, remote_look
+from choline_tui.ssh.listing import Entry, Listing, excluder, local_entry, local_listing, remote_look
 from choline_tui.ssh.settled import Sorted, sort
 from choline_tui.ssh.tarstream import printable
 from choline_tui.ssh.together import together
@@ -77,7 +77,7 @@ async def bring(
     """
     way = _Way(conn, src, base, part, method)
     way.dest.mkdir(parents=True, exist_ok=True)
-    look, here = await together(remote_look(conn, src), asyncio.to_thread(local_listing, way.dest))
+    look, here = await together(_look(conn, src), asyncio.to_thread(local_listing, way.dest))
     excluded = excluder(rules.exclude)
     there = {name: entry for name, entry in look.entries.items() if not excluded(name)}
     if again:
@@ -100,7 +100,7 @@ async def bring(
     try:
         moved.skipped += await asyncio.to_thread(one_here, folder, there)
         if found.ready:
-            got = await _arrive(way, found, max_bytes, on_progress, again)
+            got = await _arrive(way, found, max_bytes, on_progress, again, rules)
             whole = found.ready if final else await _unchanged(way, found.ready)
             moved.skipped += got.skipped
             moved.bytes, moved.files, moved.seconds, moved.how = got.bytes, got.files, got.seconds, got.how
@@ -116,6 +116,10 @@ async def bring(
     await asyncio.to_thread(_tidy, (way.unfinished.parent, way.stage.parent))
     del moved.skipped[1000:]
     return moved
+
+
+async def _look(conn: SshConnection, src: str) -> Listing:
+    return await (copier.look(conn, src) if conn.module else remote_look(conn, src))
 
 
 def _refused(there: dict[bytes, Entry], here: Mapping[bytes, Entry], too_long: Sequence[bytes]) -> list[str]:
@@ -142,7 +146,12 @@ def _is_file(folder: Path, name: bytes) -> bool:
 
 
 async def _arrive(
-    way: _Way, found: Sorted, max_bytes: int, on_progress: OnProgress | None, again: Collection[bytes]
+    way: _Way,
+    found: Sorted,
+    max_bytes: int,
+    on_progress: OnProgress | None,
+    again: Collection[bytes],
+    rules: ResultRules,
 ) -> Transfer:
     """What is ready, into the folder beside; what lies there from an earlier call is gone on from."""
     await asyncio.to_thread(_drop_others, way.stage, found.ready)
@@ -153,9 +162,10 @@ async def _arrive(
         max_bytes=max_bytes,
         on_progress=on_progress,
         method=way.method,
+        exclude=rules.exclude if way.conn.module else (),
         listed=dict(found.ready),
         again=sorted(found.ready) if again else (),
-        basis=None if again else Path(os.path.abspath(way.dest)),
+        basis=None if again and not way.conn.module else Path(os.path.abspath(way.dest)),
     )
 
 
@@ -172,7 +182,7 @@ async def _unchanged(way: _Way, ready: Mapping[bytes, Entry]) -> dict[bytes, Ent
     """Those that are on the remote as they were before they were copied: the copy is of one moment."""
     if not any(entry.kind == "f" for entry in ready.values()):
         return dict(ready)
-    after = (await remote_look(way.conn, way.src)).entries
+    after = (await _look(way.conn, way.src)).entries
     return {
         name: entry
         for name, entry in ready.items()
@@ -227,7 +237,7 @@ def _directories(folder: Folder, names: Sequence[bytes]) -> None:
 
 async def _show_unfinished(way: _Way, found: Sorted) -> None:
     """Copies of what is still written, where nobody takes them for results; others go."""
-    small = found.small()
+    small = found.small() if not way.conn.module else {}  # a copier cannot be asked for some of them
     if not small and not way.unfinished.is_dir():
         return
     await asyncio.to_thread(_drop_others, way.unfinished, small)

@@ -126,8 +126,9 @@ async def download(
     ``exclude``: see ``listing.excluder``. Nothing is deleted here. ``max_bytes`` > 0: ``TransferFailed``
     when there is more, and enforced against a remote that lies about it; so is the room on this
     computer's disk. ``again``: names to bring, and no others, whatever their size and time say. ``listed``:
-    what is there, as looked at before: these names and no others. ``basis``: an absolute folder whose files
-    rsync may start from. Raises as ``upload`` does. A directory that is not there counts as an empty one.
+    what is there, as looked at before: these names and no others, but that a host's copier sends all that is
+    not excluded. ``basis``: an absolute folder whose files rsync may start from. Raises as ``upload`` does. A
+    directory that is not there counts as an empty one.
     """
     meter = Meter(on_progress)
     too_long: list[bytes] = []
@@ -183,7 +184,10 @@ async def download(
                     *_excluded(linked, ""),
                 ]
                 names = sorted(wanted) if again or listed is not None else None
-                leave += ["--ignore-times"] if again else []
+                if conn.module:
+                    # a daemon of rsync 3.5 that is given names below a folder finds none of them (measured)
+                    names = None
+                leave += ["--checksum" if conn.module else "--ignore-times"] if again else []
                 leave += [f"--compare-dest={basis}"] if basis is not None else []
                 size, count = await _rsync_down(
                     conn, src, dest, folder, leave, names, max_bytes=max_bytes, room=room, meter=meter
