@@ -413,6 +413,9 @@ def pull(args: argparse.Namespace, context: Context) -> int:
         if answer.get("unfinished"):
             files = "1 file is" if answer["unfinished"] == 1 else f"{number(answer['unfinished'])} files are"
             whole = f"{files} still being written; small ones are shown in unfinished/"
+            whole = f"{files} still being written" if answer.get("copied") else whole
+        if answer.get("copied"):
+            context.out.line(f"by its host's copier, because {clean(answer['copied'], 300)}")
         if not answer.get("files"):
             what = "the results are at home" if answer.get("complete") else "nothing new; results come home"
             context.out.line(f"{what} in {clean(answer.get('into'), 1000)} ({whole})")

@@ -210,6 +210,11 @@ class EngineSettings(BaseModel):
         description="how long the listing is searched after an unclear rent call before it counts as"
         " never carried out; default 90s",
     )
+    copy_after: Duration = Field(
+        600.0,
+        description="how long a machine stands, and cannot be started, before its results are fetched from"
+        " its disk by its host's copier; default 10m",
+    )
 
 
 def _dotted(value: Any, prefix: str = "") -> Any:

@@ -17,13 +17,13 @@ from choline_tui.config.project import find_project, load_project
 from choline_tui.engine.acquire import rehearse
 from choline_tui.engine.checked import checked, read_request
 from choline_tui.engine.code import CodeMethods, freeze
+from choline_tui.engine.copied import pulled
 from choline_tui.engine.core import Engine
 from choline_tui.engine.environment import tight_disk
 from choline_tui.engine.estimate import Amount, amount_of
 from choline_tui.engine.follow import follow
 from choline_tui.engine.gate import Gate
 from choline_tui.engine.listing import market_rows
-from choline_tui.engine.machine import bring
 from choline_tui.engine.offers import FRESH_FOR
 from choline_tui.engine.planning import Draft, cap_from, draft, new_id, when_unreachable
 from choline_tui.engine.removal import check_code_is_there, remove, sweep_objects
@@ -456,24 +456,28 @@ class Api:
 
     async def pull(self, run: str) -> dict[str, Any]:
         found = self.ctx.store.find_run(run)
-        rental = self._reachable(found)
+        rental = self._reachable(found) or self._standing(found)
         answer = {"into": found.plan.results_into, "complete": found.results_complete}
         if rental is None:
             if not found.live:
                 return {**answer, "files": 0, "bytes": 0}
             raise RemoteError(f"run {found.id} has no machine yet ({found.state}: {found.reason})")
-        session = await self.ctx.sessions.get(rental)
         try:
-            moved = await bring(self.ctx, session, found, final=False)
+            moved, why = await pulled(self.ctx, rental, found)
         except OSError as error:
             raise StoreError(
                 f"the results cannot be written here: {error}", hint="Make room first."
             ) from error
-        except RemoteError:
-            await self.ctx.sessions.drop(rental.id)
-            raise
         self.ctx.ledger.run(found.id, results_synced=self.ctx.clock.time())
-        return {**answer, "files": moved.files, "bytes": moved.bytes, "unfinished": moved.unfinished}
+        answer |= {"files": moved.files, "bytes": moved.bytes, "unfinished": moved.unfinished}
+        return {**answer, "copied": why} if why else answer
+
+    def _standing(self, run: Run) -> Rental | None:
+        """A machine of a run that stands with what may not be home."""
+        if run.results_complete:
+            return None
+        rentals = reversed(self.ctx.store.rentals(run=run.id, live=True))
+        return next((r for r in rentals if r.stopped_since is not None and r.contract is not None), None)
 
     def _reachable(self, run: Run) -> Rental | None:
         if run.plan.place == HERE:

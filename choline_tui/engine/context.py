@@ -13,6 +13,7 @@ from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import CholineError
 from choline_tui.kernel.protocol import Probe
 from choline_tui.kernel.session import Item, RemoteSession
+from choline_tui.model.decide import COPY_AFTER
 from choline_tui.model.here import is_here, machine_here, run_of
 from choline_tui.model.run import Rental, Run
 from choline_tui.places.base import MarketPlace
@@ -37,6 +38,8 @@ class Timing:
     """between the two listings that make a contract gone"""
     retry: float = 5.0
     no_offer: float = 30.0
+    copy_after: float = COPY_AFTER
+    """how long a machine stands before its results are asked of its host's copier"""
 
 
 @dataclass(frozen=True)

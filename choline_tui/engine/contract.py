@@ -202,7 +202,7 @@ async def watch(ctx: Context, rental_id: str) -> None:
         by = "and not by us" if rental.halted is None else "as home asked"
         text = f"stopped, {by}: its disk bills, its GPU does not"
     elif not stopped and rental.stopped_since is not None:
-        changes |= {"stopped_since": None, "halted": None}
+        changes |= {"stopped_since": None, "halted": None, "copy_at": 0.0, "copies": 0, "copy_trouble": ""}
         text = "running again"
         _reach_again(ctx, rental)
     if seen.price is not None and (not stopped or seen.price > rental.cap):

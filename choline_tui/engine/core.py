@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from choline_tui.engine import contract, machine
+from choline_tui.engine import contract, copied, machine
 from choline_tui.engine.acquire import acquire
 from choline_tui.engine.context import Context
 from choline_tui.engine.here import begin
@@ -69,6 +69,7 @@ class Engine:
                 looks=0,
                 fatal_since=None,
                 start_at=min(rental.start_at, now + START_AGAIN),
+                copy_at=min(rental.copy_at, now + START_AGAIN),
             )
         for run_id in ctx.store.busy_runs():
             for attempt in ctx.store.attempts(run_id):
@@ -162,7 +163,7 @@ class Engine:
             if run.plan.place == HERE and self.ctx.here is not None:
                 await self.ctx.here.tidy(run_id)
             return True
-        actions = decide(run, attempts, rentals, self.ctx.clock.time())
+        actions = decide(run, attempts, rentals, self.ctx.clock.time(), self.ctx.timing.copy_after)
         instant = [a for a in actions if a.instant]
         for action in instant:
             self._apply(run_id, action)
@@ -284,6 +285,8 @@ class Engine:
                 await machine.stop_job(ctx, rental, attempt, action.why)
             case Do.COLLECT:
                 await machine.collect(ctx, rental, attempt)
+            case Do.COPY:
+                await copied.copy(ctx, rental, attempt)
             case Do.SETTLE:
                 await contract.settle(ctx, rental)
             case Do.WATCH:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -30,11 +31,12 @@ from choline_tui.engine.progress import reporter
 from choline_tui.engine.server import Server
 from choline_tui.kernel.clock import SystemClock
 from choline_tui.kernel.errors import CholineError, ConfigError, RemoteError
-from choline_tui.kernel.session import Address, Item, Progress, RemoteSession
+from choline_tui.kernel.session import Address, HostCopier, Item, Progress, RemoteSession
 from choline_tui.model.run import Rental, Run
 from choline_tui.places.base import Listing
 from choline_tui.places.here import HerePlace
 from choline_tui.places.vast import VastPlace
+from choline_tui.provision.copier import CopierSession
 from choline_tui.provision.session import SshSession
 from choline_tui.secrets import find_key
 from choline_tui.ssh.connect import SshPool
@@ -124,6 +126,17 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
     async def connect(rental: Rental, addresses: list[Address]) -> RemoteSession:
         return SshSession(pool, addresses, name=rental.id, host_key=rental.host_key or None)
 
+    def copies(rental: Rental, address: Address) -> HostCopier:
+        return CopierSession(
+            pool,
+            address.host,
+            address.port,
+            contract=rental.contract or 0,
+            home=rental.remote_home,
+            name=f"copier-{rental.id}-{secrets.token_hex(4)}",  # each closes its own
+            host_key=rental.copier_key,
+        )
+
     async def session_here() -> RemoteSession:
         local: Any = LocalPool(paths.here_dir, environ)
         return SshSession(local, (), name="here")
@@ -159,7 +172,12 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
         paces=UNPACED if free else PACES,
     ) as client:
         place = VastPlace(
-            client, connect=connect, public_key=key.public, guard_url=settings.vast.url, clock=clock
+            client,
+            connect=connect,
+            copies=copies,
+            public_key=key.public,
+            guard_url=settings.vast.url,
+            clock=clock,
         )
         here = HerePlace(paths.here_dir, session_here)
         hub = Hub()
@@ -195,6 +213,7 @@ async def serve(paths: Paths, environ: Mapping[str, str]) -> None:
                 boot_poll=settings.engine.boot_poll,
                 watch=settings.engine.watch,
                 settle=settings.engine.settle,
+                copy_after=settings.engine.copy_after,
             ),
         )
         engine = Engine(ctx)

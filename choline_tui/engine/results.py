@@ -8,7 +8,7 @@ from choline_tui.engine.disks import home_disk, no_room, room_for_results
 from choline_tui.engine.progress import reporter
 from choline_tui.kernel.clock import Clock
 from choline_tui.kernel.errors import TransferFailed
-from choline_tui.kernel.session import RemoteSession, ResultRules, Transfer
+from choline_tui.kernel.session import Fetches, RemoteSession, ResultRules, Transfer
 from choline_tui.model.run import Plan, Run
 
 __all__ = ["Fresh", "bring", "keep_results", "rules_of"]
@@ -75,7 +75,7 @@ async def keep_results(ctx: Context, session: RemoteSession, run: Run, fresh: Fr
         ctx.ledger.run(run.id, text, results_synced=ctx.clock.time())
 
 
-async def bring(ctx: Context, session: RemoteSession, run: Run, *, final: bool) -> Transfer:
+async def bring(ctx: Context, session: Fetches, run: Run, *, final: bool) -> Transfer:
     """Bring results home, never filling this computer's disk. Raises RemoteError, OSError."""
     into = Path(run.plan.results_into)
     into.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,8 @@ REASK_AFTER = 30.0
 """s after an accepted destroy at which a contract still listed is destroyed again"""
 STRANGER_STARTS = 3
 """times a machine that stopped itself is started although another host key answered there before"""
+COPY_AFTER = 600.0
+"""s for which a machine stands, and cannot be started, before its results are asked of its host's copier"""
 PAST_DEADLINE = 1800.0
 """s for which nobody reaches a machine past its deadline before home has it stopped"""
 
@@ -40,6 +42,8 @@ class Do(StrEnum):
     FOLLOW = "follow"
     STOP_JOB = "stop job"
     COLLECT = "collect"
+    COPY = "copy"
+    """the results of a machine that stands, by its host's copier"""
     # run lane, in the store alone
     CLOSE_ATTEMPT = "close attempt"
     AGAIN_HERE = "again here"
@@ -57,7 +61,7 @@ class Do(StrEnum):
 
 
 INSTANT = frozenset({Do.CLOSE_ATTEMPT, Do.AGAIN_HERE, Do.FINISH, Do.RELEASE})
-PREEMPTIBLE = frozenset({Do.WAIT, Do.CONNECT, Do.PREPARE, Do.FOLLOW, Do.WATCH, Do.COLLECT})
+PREEMPTIBLE = frozenset({Do.WAIT, Do.CONNECT, Do.PREPARE, Do.FOLLOW, Do.WATCH, Do.COLLECT, Do.COPY})
 """What may be cut short by a newer decision: all of it can be done again from the start."""
 
 
@@ -99,8 +103,15 @@ def life_over(rental: Rental, max_life_s: float, now: float) -> bool:
     return rental.deadline is not None and now >= rental.deadline - margin
 
 
-def decide(run: Run, attempts: Sequence[Attempt], rentals: Sequence[Rental], now: float) -> list[Action]:
-    """The next action of every lane of this run. At most one a lane; none for a lane at rest."""
+def decide(
+    run: Run,
+    attempts: Sequence[Attempt],
+    rentals: Sequence[Rental],
+    now: float,
+    copy_after: float = COPY_AFTER,
+) -> list[Action]:
+    """The next action of every lane of this run. At most one a lane; none for a lane at rest.
+    ``copy_after``: see ``COPY_AFTER``."""
     if run.plan.place == HERE:
         return _here(run, attempts, now)
     actions: list[Action] = []
@@ -109,13 +120,13 @@ def decide(run: Run, attempts: Sequence[Attempt], rentals: Sequence[Rental], now
     for rental in rentals:
         if not rental.live:
             continue
-        action = _rental_action(run, attempt, rental, now)
+        action = _rental_action(run, attempt, rental, now, copy_after)
         if action is not None:
             actions.append(action)
             if action.do is Do.RELEASE:
                 held_by_rental.add(rental.id)
     if run.live:
-        action = _run_action(run, attempts, attempt, rentals, now)
+        action = _run_action(run, attempts, attempt, rentals, now, copy_after)
         if action is not None and action.rental not in held_by_rental:
             actions.append(action)
     return actions
@@ -156,7 +167,12 @@ def _here(run: Run, attempts: Sequence[Attempt], now: float) -> list[Action]:
 
 
 def _run_action(
-    run: Run, attempts: Sequence[Attempt], attempt: Attempt | None, rentals: Sequence[Rental], now: float
+    run: Run,
+    attempts: Sequence[Attempt],
+    attempt: Attempt | None,
+    rentals: Sequence[Rental],
+    now: float,
+    copy_after: float,
 ) -> Action | None:
     lane = f"run:{run.id}"
     if attempt is None:
@@ -172,6 +188,8 @@ def _run_action(
         return _without_machine(run, attempt, rental, lane)
     if attempt.state is AttemptState.COLLECTING and attempt.collected is not None:
         return _collected(run, attempts, attempt, rental, lane, now)
+    if _copy_due(attempt, rental, now, copy_after):
+        return Action(Do.COPY, lane, rental.id, attempt.n, why="by the host's copier, while it stands")
     if rental.state is RentalState.BOOTING:
         if _ready(rental):
             return Action(Do.CONNECT, lane, rental.id, attempt.n, attempt.retry_at, "SSH")
@@ -185,9 +203,10 @@ def _collected(
     """Everything of value is at home."""
     over = run.want == "stop" or life_over(rental, run.plan.max_life_s, now)
     if attempt.job_reason == "lost" and not over:
-        why = "the machine restarted under the command"
+        stands = rental.stopped_since is not None
+        why = f"the machine {'was stopped' if stands else 'restarted'} under the command"
         tried = sum(a.outcome is Outcome.ERROR for a in attempts) + 1
-        if tried < run.plan.tries and rental.stopped_since is None:
+        if tried < run.plan.tries and not stands:
             return Action(Do.AGAIN_HERE, lane, rental.id, attempt.n, why=why)
         if tried >= run.plan.tries:
             why = f"{tried} tries failed; the last: {why}"
@@ -247,6 +266,8 @@ def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: floa
             "the machine was stopped; waiting for it to come back, with the results on its disk "
             f"('choline stop {run.id} --drop-results' gives them up)"
         )
+        if rental.copy_trouble:
+            why += f"; the host's copier does not give them either: {rental.copy_trouble}"
         if _left_stopped(rental):
             why = (
                 "the machine's host key changed, and it is stopped: its disk bills, its GPU does not. "
@@ -263,6 +284,17 @@ def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: floa
             return Action(Do.STOP_JOB, lane, rental.id, attempt.n, attempt.retry_at, why)
         return Action(Do.FOLLOW, lane, rental.id, attempt.n, attempt.retry_at, "running")
     return Action(Do.COLLECT, lane, rental.id, attempt.n, attempt.retry_at, "bringing the results home")
+
+
+def _copy_due(attempt: Attempt, rental: Rental, now: float, copy_after: float) -> bool:
+    """Whether results are to come from a standing machine's disk now. It is tried again to start it between
+    two tries of this; one that nobody reached while it ran is not started for nothing before the first."""
+    if rental.stopped_since is None or rental.contract is None or now < rental.copy_at:
+        return False
+    if not attempt.begun or attempt.collected is not None:
+        return False
+    unreached = rental.halted is not None or rental.stranger
+    return unreached or now - rental.stopped_since >= copy_after
 
 
 def _left_stopped(rental: Rental) -> bool:
@@ -297,7 +329,9 @@ def _verdict(run: Run, attempt: Attempt) -> tuple[Outcome, str]:
 # ------------------------------------------------------------------------------------------- rental
 
 
-def _rental_action(run: Run, attempt: Attempt | None, rental: Rental, now: float) -> Action | None:
+def _rental_action(
+    run: Run, attempt: Attempt | None, rental: Rental, now: float, copy_after: float
+) -> Action | None:
     lane = f"rental:{rental.id}"
     if rental.state is RentalState.INTENDED:
         return None  # the rent call is in flight; after a crash the engine makes it unknown
@@ -315,6 +349,7 @@ def _rental_action(run: Run, attempt: Attempt | None, rental: Rental, now: float
         and mine.collected is None
         and now >= rental.start_at
         and not _left_stopped(rental)
+        and not _copy_due(mine, rental, now, copy_after)
     ):
         # what is on its disk is not at home: it must run once more, however it came to stand
         return Action(Do.START, lane, rental.id, at=rental.next_look, why="starting it to reach the results")

@@ -347,6 +347,14 @@ class Rental(Record):
     """times it was started again since its machine last gave something"""
     start_at: float = 0.0
     """not asked to start again before this time"""
+    copier_key: str = ""
+    """the pinned key of its host's copier, which reaches its disk while it stands"""
+    copy_at: float = 0.0
+    """its results are not asked of the copier before this time"""
+    copies: int = 0
+    """times in a row that the copier did not give them"""
+    copy_trouble: str = ""
+    """why it did not, the last time"""
     trouble: str = ""
     """what the market answers instead of doing what is to be done about it; '' when all is well"""
     account: str = ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from choline_tui.kernel.session import RemoteSession
+from choline_tui.kernel.session import HostCopier, RemoteSession
 from choline_tui.model.conditions import Query
 from choline_tui.model.instance import Instance
 from choline_tui.model.offer import Offer, OfferPage
@@ -83,6 +83,11 @@ class MarketPlace(Protocol):
 
     async def connect(self, rental: Rental) -> RemoteSession:
         """Reach the machine at the address last seen; its host key must be the rental's, if pinned."""
+        ...
+
+    async def copier(self, rental: Rental) -> HostCopier:
+        """The way to its disk that its host gives, whether it runs or stands; the key of that host must be
+        the rental's ``copier_key``, if pinned. Nothing is open yet but the question to the market."""
         ...
 
     async def logs(self, contract: int, *, daemon: bool = False) -> str: ...

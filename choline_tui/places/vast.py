@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from choline_tui.kernel.clock import Clock
-from choline_tui.kernel.errors import MissingScope, SshRefused
+from choline_tui.kernel.errors import MissingScope, NotFound, SshRefused
 from choline_tui.kernel.guard import onstart
-from choline_tui.kernel.session import Address, RemoteSession
+from choline_tui.kernel.session import Address, HostCopier, RemoteSession
 from choline_tui.model.conditions import Query
 from choline_tui.model.offer import Offer, OfferPage
 from choline_tui.model.run import Plan, Rental, Run
@@ -15,10 +15,14 @@ from choline_tui.places.base import Abilities, Listing
 from choline_tui.vast.client import VastClient
 from choline_tui.vast.types import RentRequest
 
-__all__ = ["Connect", "VastPlace"]
+__all__ = ["Connect", "Copies", "VastPlace"]
 
 Connect = Callable[[Rental, list[Address]], Awaitable[RemoteSession]]
 """Opens a session to a rental at one of its addresses, direct first."""
+
+
+Copies = Callable[[Rental, Address], HostCopier]
+"""The copier of a rental's host, at the address that the market gave."""
 
 
 class VastPlace:
@@ -27,10 +31,18 @@ class VastPlace:
     abilities = Abilities(bills=True, can_hold=True, can_signal=True, has_queue=False, ends_itself=True)
 
     def __init__(
-        self, client: VastClient, *, connect: Connect, public_key: str, guard_url: str, clock: Clock
+        self,
+        client: VastClient,
+        *,
+        connect: Connect,
+        copies: Copies,
+        public_key: str,
+        guard_url: str,
+        clock: Clock,
     ) -> None:
         self.client = client
         self._connect = connect
+        self._copies = copies
         self._public_key = public_key
         self._guard_url = guard_url
         self._clock = clock
@@ -119,6 +131,12 @@ class VastPlace:
         if not addresses:
             raise SshRefused("the market gives no address for the machine yet")
         return await self._connect(rental, addresses)
+
+    async def copier(self, rental: Rental) -> HostCopier:
+        if rental.contract is None:
+            raise NotFound("no contract is known of it", hint="choline looks for its label.")
+        found = await self.client.copier(rental.contract)
+        return self._copies(rental, Address(found.host, found.port))
 
     async def logs(self, contract: int, *, daemon: bool = False) -> str:
         return await self.client.logs(contract, daemon=daemon)

@@ -413,7 +413,8 @@ class Choline(MarketServices, CodeServices, SecretServices, Verbs):
 
     async def pull(self, run: str) -> dict[str, Any]:
         """Bring results home now: {"into", "files", "bytes", "complete"}, and "unfinished": how many files
-        were still being written. Raises NotFound; RemoteError when its machine cannot be reached."""
+        were still being written. From a machine that stands, or whose SSH is closed, by its host's copier:
+        "copied" then says why. Raises NotFound; RemoteError or VastError when neither gives them."""
         answer: dict[str, Any] = await self._call("pull", run=run)
         return answer
 

@@ -163,6 +163,8 @@ def test_pull_says_where_and_how_much() -> None:
     assert code == 0
     assert out == "12 files, 34.0 kB brought to /home/me/results (the run may still write more)\n"
     assert json.loads(Bench(choline)("pull", "abc123", "--json")[1]) == answer
+    choline = FakeCholine([live_view()], answers={"pull": {**answer, "copied": "it stands"}})
+    assert Bench(choline)("pull", "tiny")[1].startswith("by its host's copier, because it stands\n")
     choline = FakeCholine([live_view()], answers={"pull": {**answer, "files": 0, "unfinished": 2}})
     out = Bench(choline)("pull", "tiny")[1]
     assert "2 files are still being written; small ones are shown in unfinished/" in out

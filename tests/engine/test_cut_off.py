@@ -49,6 +49,7 @@ def test_a_changed_host_key_is_said_and_its_gpu_does_not_bill_for_ever(tmp_path:
     """The run was tried again every few minutes until its deadline, and 'running' was all one saw."""
 
     async def story(world: World) -> None:
+        world.backend.copies = False  # see test_copied
         run = world.start(max_life_s=30 * 86400.0)
         await world.until(lambda: world.run(run).state is RunState.RUNNING)
         (contract,) = world.sim.contracts.alive()
@@ -84,6 +85,7 @@ def test_a_machine_with_another_key_is_not_started_for_ever(tmp_path: Path) -> N
     """It keeps to its lease and stops itself each time; home started it every six hours, for good."""
 
     async def story(world: World) -> None:
+        world.backend.copies = False
         run = world.start(max_life_s=30 * 86400.0)
         await world.until(lambda: world.run(run).state is RunState.RUNNING)
         (contract,) = world.sim.contracts.alive()

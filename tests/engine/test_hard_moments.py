@@ -229,6 +229,7 @@ def test_results_that_never_verify_do_not_bill_a_gpu_for_ever(
 
 def test_dropping_results_of_a_standing_machine_destroys_it_at_once(tmp_path: Path) -> None:
     async def story(world: World) -> None:
+        world.backend.copies = False  # see test_copied
         world.model = JobModel(duration_s=1e6, result_files={"a": b"1"})
         run = world.start()
         contract = await running(world, run)
@@ -246,6 +247,7 @@ def test_a_machine_whose_gpus_are_taken_is_not_called_running(tmp_path: Path) ->
     """A start that is only queued: the disk bills, and the start is asked for again."""
 
     async def story(world: World) -> None:
+        world.backend.copies = False
         run = world.start()
         contract = await running(world, run)
         await taken(world, contract)

@@ -16,13 +16,13 @@ import httpx
 from choline_tui.engine.api import Api
 from choline_tui.kernel.errors import RemoteError, SshDropped, SshTimeout, StoreError, TransferFailed
 from choline_tui.kernel.protocol import JobSpec, Lease, RemoteStatus
-from choline_tui.kernel.session import RemoteSession
+from choline_tui.kernel.session import HostCopier, RemoteSession
 from choline_tui.simulator.remotes.job_model import JobModel
 from choline_tui.simulator.spoil import SPOILING, Figures
 from choline_tui.simulator.virtual import VirtualClock
 from choline_tui.simulator.wire import Response
 from choline_tui.store import Store
-from tests.proof.watched import WatchedSession
+from tests.proof.watched import WatchedCopier, WatchedSession
 from tests.support.world import Crash, Market, World
 
 __all__ = ["Home", "HomeClock", "route"]
@@ -118,6 +118,7 @@ class Home(World):
         self.market.before.append(self._sent)
         self.market.after.append(self._answered)
         self.wrap_session = self._wrap
+        self.wrap_copier = self._wrap_copier
         self.on_boot.append(self._opened)
 
     def _share(self, root: Path, beside: "Home") -> None:
@@ -324,6 +325,12 @@ class Home(World):
         if self.offline or not self.clock.awake.is_set():
             raise SshTimeout("no network")
         found: Any = HomeSession(self, contract, session)
+        return found  # type: ignore[no-any-return]
+
+    def _wrap_copier(self, contract: int, copier: HostCopier) -> HostCopier:
+        if self.offline or not self.clock.awake.is_set():
+            raise SshTimeout("no network")
+        found: Any = WatchedCopier(copier, contract, self.between)
         return found  # type: ignore[no-any-return]
 
     async def between(self, call: str, done: bool, contract: int) -> None:

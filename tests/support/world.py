@@ -25,7 +25,7 @@ from choline_tui.engine.secrets import RunSecrets
 from choline_tui.kernel.errors import SshRefused
 from choline_tui.kernel.protocol import JobSpec
 from choline_tui.kernel.secret import Secret
-from choline_tui.kernel.session import Address, RemoteSession
+from choline_tui.kernel.session import Address, HostCopier, RemoteSession
 from choline_tui.model.run import Plan, Rental, Run, RunState
 from choline_tui.places.base import Listing
 from choline_tui.places.vast import VastPlace
@@ -160,6 +160,7 @@ class World:
         self.line: Line | None = None
         self.wrap_session: Callable[[int, RemoteSession], RemoteSession] = lambda contract, session: session
         """what stands between the engine and a contract's machine"""
+        self.wrap_copier: Callable[[int, HostCopier], HostCopier] = lambda contract, copier: copier
         self.secrets: dict[str, str] = {}
         """what files and the keyring of this home hold"""
         self.on_boot: list[Callable[[Store], None]] = []
@@ -204,7 +205,22 @@ class World:
             assert rental.host_key in ("", session.host_key)
             return self.wrap_session(rental.contract, session)
 
-        place = VastPlace(self.client, connect=connect, public_key=PUBLIC, guard_url=URL, clock=self.clock)
+        def copies(rental: Rental, address: Address) -> HostCopier:
+            assert rental.contract is not None
+            if line.dead:
+                raise SshRefused("the engine is dead")
+            copier = self.backend.copier_session(rental.contract)
+            assert rental.copier_key in ("", f"ssh-ed25519 copier-of-{rental.contract}")
+            return self.wrap_copier(rental.contract, copier)
+
+        place = VastPlace(
+            self.client,
+            connect=connect,
+            copies=copies,
+            public_key=PUBLIC,
+            guard_url=URL,
+            clock=self.clock,
+        )
         hub = Hub()
 
         async def items(run: Run) -> list[Any]:

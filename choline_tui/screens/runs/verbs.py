@@ -236,6 +236,8 @@ class RunVerbs(MainScreen):
         async def pull(run: str) -> None:
             answer = await app.choline.pull(run)
             whole = "complete" if answer.get("complete") else "it may still write more"
+            if answer.get("copied"):
+                whole = f"by its host's copier, because {clean(answer['copied'], 200)}; {whole}"
             app.say(
                 f"{run}: {number(answer.get('files'))} files, {size(answer.get('bytes'))} in "
                 f"{clean(answer.get('into'), 200)} ({whole})"

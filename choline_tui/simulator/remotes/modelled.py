@@ -15,6 +15,7 @@ from choline_tui.kernel.protocol import JobSpec
 from choline_tui.simulator.backend import Endpoint, Launch
 from choline_tui.simulator.remotes.job_model import JobModel
 from choline_tui.simulator.remotes.machine_model import Api, Machine
+from choline_tui.simulator.remotes.modelled_copier import ModelledCopier
 from choline_tui.simulator.remotes.modelled_session import ModelledSession
 
 __all__ = ["Execution", "ModelledBackend"]
@@ -43,6 +44,8 @@ class ModelledBackend:
     """
 
     isolation = "modelled"
+    copies = True
+    """whether the hosts have a copier"""
 
     def __init__(
         self,
@@ -115,6 +118,14 @@ class ModelledBackend:
         if machine is None or not machine.running or machine.refuse:
             raise SshRefused(f"nothing listens for SSH at contract {contract}")
         return ModelledSession(machine, self.host_key(contract), self._clock, self._speed, self._latency)
+
+    async def copier(self, contract: int) -> Endpoint:
+        """Where the host's copier answers for a machine's disk, whether the machine runs or not."""
+        return Endpoint("127.0.0.1", self.machine(contract).port)
+
+    def copier_session(self, contract: int) -> ModelledCopier:
+        """Connect to it. Nothing is there to be refused before it is asked for something."""
+        return ModelledCopier(lambda: self._machines.get(contract), contract, self._clock, self._speed)
 
     def session_at(self, port: int) -> ModelledSession:
         """Connect to an ``Endpoint``'s port."""

@@ -26,7 +26,7 @@ from choline_tui.simulator.remotes.job_model import ModelledJob
 from choline_tui.simulator.remotes.machine_model import TICK, VERSION, Machine, Sent
 from choline_tui.simulator.remotes.shims import driver_name
 
-__all__ = ["ModelledSession"]
+__all__ = ["ModelledSession", "wanted", "write"]
 
 STEPS = 4
 """pieces of a transfer: progress is told, and a lost connection noticed, after each"""
@@ -174,22 +174,12 @@ class ModelledSession:
         """Writes real files, those that are new or differ. A modelled file is whole from the beginning."""
         machine = await self._request()
         began = self._clock.monotonic()
-        files = {p: content for p, content in machine.files(run).items() if not _left_out(p, rules.exclude)}
-        if max_bytes > 0 and sum(map(len, files.values())) > max_bytes:
-            raise TransferFailed(f"the results are larger than the {max_bytes} bytes allowed")
+        files = wanted(machine, run, max_bytes, rules)
         base = Path(into)
         fresh = {path: content for path, content in files.items() if _differs(base / path, content)}
         size = sum(map(len, fresh.values()))
         await self._carry(size, len(fresh), on_progress)
-        for part in ("results", "keep"):
-            (base / part).mkdir(parents=True, exist_ok=True)
-        for path, content in fresh.items():
-            target = base / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # as a real transfer does: a reader never sees half a file
-            partial = target.with_name(target.name + ".partial")
-            partial.write_bytes(content)
-            partial.replace(target)
+        write(base, fresh)
         return Transfer(size, len(fresh), self._clock.monotonic() - began, "modelled")
 
     async def evidence(self) -> dict[str, bytes]:
@@ -229,6 +219,26 @@ def _measure(run: str, item: Item) -> Sent:
         with contextlib.suppress(OSError):
             size += (base / os.fsdecode(name)).lstat().st_size
     return Sent(run, item.part, item.into, names, size)
+
+
+def wanted(machine: Machine, run: str, max_bytes: int, rules: ResultRules) -> dict[str, bytes]:
+    """The results of a run as they are on the machine's disk. Raises ``TransferFailed`` for too many."""
+    files = {p: content for p, content in machine.files(run).items() if not _left_out(p, rules.exclude)}
+    if max_bytes > 0 and sum(map(len, files.values())) > max_bytes:
+        raise TransferFailed(f"the results are larger than the {max_bytes} bytes allowed")
+    return files
+
+
+def write(base: Path, files: dict[str, bytes]) -> None:
+    """As a real transfer does: a reader never sees half a file."""
+    for part in ("results", "keep"):
+        (base / part).mkdir(parents=True, exist_ok=True)
+    for path, content in files.items():
+        target = base / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".partial")
+        partial.write_bytes(content)
+        partial.replace(target)
 
 
 def _left_out(path: str, patterns: Sequence[str]) -> bool:
