@@ -7,6 +7,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -451,18 +452,23 @@ SPOILS: list[Callable[[bytes], bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("spoil", SPOILS)
-@pytest.mark.parametrize("kind", [".base", ".last", ".json"])
+@pytest.mark.parametrize(
+    ("kind", "spoil"),
+    [
+        *product((".base", ".last"), SPOILS),
+        (".json", lambda raw: raw[:-20] + b" " * 20),
+        (".json", SPOILS[0]),
+    ],
+)
 def test_a_memory_that_was_damaged_costs_time_only(
     tree: Tree, kind: str, spoil: Callable[[bytes], bytes], ways: list[str]
 ) -> None:
     for _ in range(3):
         state = tree.look()
     (file,) = (p for p in tree.remembered() if p.suffix == kind)
-    if kind == ".json":
-        file.write_bytes(file.read_bytes()[:-20] + b" " * 20)
-    else:
-        file.write_bytes(spoil(file.read_bytes()))
+    whole = file.read_bytes()
+    file.unlink()  # the manifest is a link to the one that was handed out
+    file.write_bytes(spoil(whole))
     if kind == ".base":
         tree.write("pkg/f1.py", "two\n")
         state = tree.afresh()
