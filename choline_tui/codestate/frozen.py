@@ -49,6 +49,9 @@ def manifest(state: CodeState) -> CodeManifest:
     try:
         raw = path.read_bytes()
         if hashlib.sha256(raw).hexdigest() != state.digest:
+            # the next capture must not hand it out again
+            with contextlib.suppress(OSError):
+                Objects(state.objects_dir).doubt()
             raise ValueError("it is not what it was")
         return CodeManifest.model_validate_json(raw)
     except (OSError, ValueError, ValidationError) as error:

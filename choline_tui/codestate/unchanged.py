@@ -33,7 +33,7 @@ __all__ = ["STALE", "Shortcut", "Split"]
 
 STALE = 0.1
 """part of what is known that may be of files that have changed or gone, before it is written anew"""
-_VERSION = 3
+_VERSION = 4
 _ATTRIBUTES = b".gitattributes"
 _FEW = 100
 """files that may always be looked at, however small the project is"""
@@ -92,7 +92,7 @@ class Shortcut:
     def _prepare(self) -> bool:
         """What needs no answer of git's; whether bytes may be converted."""
         self._whole = self._last.get("index") == index.mark(sight.index_file(self._top)) and (
-            _digest(self._manifest) == self._last["digest"]
+            _stamp(self._manifest) == self._last["manifest"]
         )
         if not self._whole:
             self._load()
@@ -118,6 +118,8 @@ class Shortcut:
                 return None
             state = CodeState.model_validate_json(last["state"])
             _place(self._manifest, into / MANIFEST)
+            if _stamp(self._manifest) != last["manifest"]:
+                return None  # another look has replaced it meanwhile
         except (OSError, *_DAMAGED):
             return None
         return state.model_copy(update={"frozen_dir": os.path.abspath(into)})
@@ -178,18 +180,25 @@ class Shortcut:
         these now."""
         last: dict[str, Any] = {"seen": keep}
         marks = self._marks(split, keep, began_ns)
-        if marks is not None:
-            try:
-                _place(Path(state.frozen_dir) / MANIFEST, self._manifest)
-            except OSError:
-                return
+        stamp = self._keep(state) if marks is not None else ()
+        if stamp:
             last |= {
-                "index": seen.words[0], "words": seen.words, "marks": marks, "digest": state.digest,
+                "index": seen.words[0], "words": seen.words, "marks": marks, "manifest": stamp,
                 "folders": self._folders, "converted": seen.written is not None,
                 "state": state.model_dump_json(),
             }  # fmt: skip
         if last != self._last:
             save(self._last_file, (self._head, last))
+
+    def _keep(self, state: CodeState) -> tuple[int, ...]:
+        """Remember the manifest of ``state``; its stamp, () when another look came between."""
+        try:
+            _place(Path(state.frozen_dir) / MANIFEST, self._manifest)
+            stamp = _stamp(self._manifest)
+            same = hashlib.sha256(self._manifest.read_bytes()).hexdigest() == state.digest
+        except OSError:
+            return ()
+        return stamp if same and stamp == _stamp(self._manifest) else ()
 
     def _marks(self, split: Split, keep: dict[bytes, Known], began_ns: int) -> dict[bytes, Any] | None:
         """By which a change of what was looked at is seen; None when one may escape."""
@@ -266,11 +275,13 @@ def _folders(entries: list[bytes]) -> list[bytes]:
     return list(found)
 
 
-def _digest(file: Path) -> str:
+def _stamp(file: Path) -> tuple[int, ...]:
+    """Another one when the file was written; not when a link to it was made."""
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        seen = os.stat(file)
     except OSError:
-        return ""
+        return ()
+    return seen.st_size, seen.st_mtime_ns, seen.st_ino
 
 
 def _place(source: Path, target: Path) -> None:

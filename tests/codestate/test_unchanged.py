@@ -21,6 +21,7 @@ from choline_tui.codestate.memory import Known
 from choline_tui.codestate.objects import git_name
 from choline_tui.codestate.repository import asked
 from choline_tui.codestate.unchanged import Shortcut
+from choline_tui.kernel.errors import StoreError
 from choline_tui.model.code import CodeState
 from tests.codestate.gits import git, make_repository
 
@@ -413,6 +414,43 @@ def test_an_index_that_is_written_while_git_looks(
 
 
 # ------------------------------------------------------------------------------ what is remembered
+
+
+def test_a_manifest_that_rots_is_told_once_and_made_anew(tree: Tree, ways: list[str]) -> None:
+    for _ in range(3):
+        state = tree.look()
+    file = tree.place / "into" / "manifest.json"  # a link to the one that is remembered
+    seen, whole = file.stat(), file.read_bytes()
+    file.write_bytes(whole[:-20] + b" " * 20)
+    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))  # the disk did it, nobody wrote
+    with pytest.raises(StoreError, match="damaged"):
+        manifest(tree.look())
+    assert ways[3:] == ["same"]
+    assert told(tree.look()) == told(state) and ways[4:] == ["all"]
+    assert file.read_bytes() == whole
+
+
+def test_a_manifest_that_another_look_replaces_is_not_taken_for_ours(
+    tree: Tree, ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two looks at once: of a plan that was given up, and of the next."""
+    from choline_tui.codestate import unchanged
+
+    place, other = unchanged._place, tree.place / "other.json"
+    other.write_text("{}")
+    for meddle_with in ("into", "objects-seen", "nothing"):
+
+        def meddled(source: Path, target: Path, where: str = meddle_with) -> None:
+            if source.parent.name == where:
+                place(other, source)
+            place(source, target)
+
+        monkeypatch.setattr(unchanged, "_place", meddled)
+        for _ in range(3):
+            state = tree.look()
+            if meddle_with != "into":
+                assert told(state) == told(tree.afresh())
+        assert ("same" in ways) == (meddle_with == "nothing")
 
 
 def test_contents_that_were_swept_are_kept_anew(tree: Tree, ways: list[str]) -> None:
