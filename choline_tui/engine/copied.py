@@ -6,7 +6,15 @@ from choline_tui.engine.context import Context
 from choline_tui.engine.environment import why_setup_failed
 from choline_tui.engine.machine import CUT_OFF, WELL
 from choline_tui.engine.results import bring
-from choline_tui.kernel.errors import CholineError, HostKeyChanged, RemoteError, SshDenied, TransferFailed
+from choline_tui.kernel.errors import (
+    CholineError,
+    HostKeyChanged,
+    MarketDown,
+    RateLimited,
+    RemoteError,
+    SshDenied,
+    TransferFailed,
+)
 from choline_tui.kernel.protocol import ENDED, JobStatus
 from choline_tui.kernel.session import HostCopier, Transfer
 from choline_tui.model.here import is_here
@@ -103,8 +111,8 @@ async def _fetched(
 
 def _begin(ctx: Context, run: Run, rental: Rental) -> None:
     stood = ctx.clock.time() - (rental.stopped_since or ctx.clock.time())
-    since = f"for {stood / 60:.0f} minutes" if rental.halted is None and not rental.stranger else "unreached"
-    words = f"the machine stands {since}: its results are fetched from its disk by its host's copier"
+    since = f"{stood / 60:.0f} minutes" if stood >= 90 else f"{stood:.0f} s"
+    words = f"the machine has stood for {since}: its results are fetched from its disk by its host's copier"
     state = RunState.INTERRUPTED if run.state is RunState.RUNNING else run.state
     if not rental.copies or run.state is not state:
         ctx.ledger.run(run.id, words if not rental.copies else None, state=state, reason=words)
@@ -116,12 +124,16 @@ def _failed(ctx: Context, rental_id: str, error: CholineError | OSError) -> None
         words = " ".join(filter(None, (error.message, error.hint)))[:300]
     else:
         words = "it takes too long" if isinstance(error, TimeoutError) else f"on this computer: {error}"[:300]
+    if isinstance(error, MarketDown | RateLimited):
+        tries, wait = rental.copies, AGAIN  # home is offline, say: that tells nothing of the copier
+    else:
+        tries, wait = rental.copies + 1, min(AGAIN_AT_MOST, AGAIN * 2.0 ** min(rental.copies, 10))
     ctx.ledger.rental(
         rental_id,
         None if words == rental.copy_trouble else f"no results by the host's copier: {words}",
         copy_trouble=words,
-        copies=rental.copies + 1,
-        copy_at=now + min(AGAIN_AT_MOST, AGAIN * 2.0 ** min(rental.copies, 10)),
+        copies=tries,
+        copy_at=now + wait,
     )
 
 

@@ -29,6 +29,9 @@ STRANGER_STARTS = 3
 """times a machine that stopped itself is started although another host key answered there before"""
 COPY_AFTER = 600.0
 """s for which a machine stands, and cannot be started, before its results are asked of its host's copier"""
+STANDS_FOR = 120.0
+"""the same when nobody reached it while it ran: starting it again would only bill. Long enough for many looks
+at it: a listing that lies must not make results final while the machine still writes them"""
 PAST_DEADLINE = 1800.0
 """s for which nobody reaches a machine past its deadline before home has it stopped"""
 
@@ -287,14 +290,18 @@ def _on_machine(run: Run, attempt: Attempt, rental: Rental, lane: str, now: floa
 
 
 def _copy_due(attempt: Attempt, rental: Rental, now: float, copy_after: float) -> bool:
-    """Whether results are to come from a standing machine's disk now. It is tried again to start it between
-    two tries of this; one that nobody reached while it ran is not started for nothing before the first."""
+    """Whether results are to come from a standing machine's disk now."""
     if rental.stopped_since is None or rental.contract is None or now < rental.copy_at:
         return False
     if not attempt.begun or attempt.collected is not None:
         return False
-    unreached = rental.halted is not None or rental.stranger
-    return unreached or now - rental.stopped_since >= copy_after
+    limit = min(copy_after, STANDS_FOR) if _unreached(rental) else copy_after
+    return now - rental.stopped_since >= limit
+
+
+def _unreached(rental: Rental) -> bool:
+    """Whether nobody got to it while it ran: by its own SSH its results are not to be had."""
+    return rental.halted is not None or rental.stranger
 
 
 def _left_stopped(rental: Rental) -> bool:
@@ -350,6 +357,7 @@ def _rental_action(
         and now >= rental.start_at
         and not _left_stopped(rental)
         and not _copy_due(mine, rental, now, copy_after)
+        and (rental.copies > 0 or not _unreached(rental))
     ):
         # what is on its disk is not at home: it must run once more, however it came to stand
         return Action(Do.START, lane, rental.id, at=rental.next_look, why="starting it to reach the results")
