@@ -66,5 +66,7 @@ async def rehearsed(root: Path, home: Path) -> AsyncIterator[Rehearsed]:
         env = {**os.environ, "VAST_URL": sim.url, "VAST_API_KEY": "rehearsal", "CHOLINE_HOME": str(home)}
         env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *sys.path])
         async with Choline(home, env) as choline:
-            yield Rehearsed(choline, sim, env)
-            await choline.engine_stop()
+            try:
+                yield Rehearsed(choline, sim, env)
+            finally:
+                await choline.engine_stop()
