@@ -104,6 +104,7 @@ def test_another_machine_at_the_address_gets_nothing_and_the_results_wait(tmp_pa
     """A day of it: told in words, nothing destroyed, nothing lost; it goes on when the machine is back."""
 
     async def story(world: World) -> None:
+        world.backend.copies = False  # tests/engine/test_copied.py has what its host gives
         changed = [False]
 
         def wrap(contract: int, session: Any) -> Any:

@@ -46,3 +46,8 @@ class BareWizard(Bare):
 
 class BareApp(FakeApp):
     MODES: ClassVar[Any] = {"offers": Bare, "runs": BareRuns, "wizard": BareWizard}
+    suspended = False
+
+    def action_suspend_process(self) -> None:
+        """What it does is in ``test_terminal``: here is no terminal."""
+        self.suspended = True

@@ -231,6 +231,7 @@ EFFECTS: dict[str, Callable[[Any], bool]] = {
     "app.theme": lambda app: app.theme == "choline-light",
     "app.quit": lambda app: app._exit,
     "app.quit_now": lambda app: app._exit,
+    "app.suspend": lambda app: app.suspended,
 }
 
 
