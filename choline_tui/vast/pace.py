@@ -17,6 +17,8 @@ __all__ = ["PACES", "UNPACED", "Pace", "Pacer"]
 
 _MARGIN = 1.1
 """On every documented interval: what leaves here evenly may arrive closer together."""
+_NOTHING = 1e-6
+"""s; what floating point leaves over must not become a loop of empty sleeps"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Pacer:
                 if shut > patience:
                     raise self._again(self._blocks[endpoint][0])
                 wait = max(shut, self._wait(endpoint))
-                if wait <= 0:
+                if wait <= _NOTHING:
                     break
                 await self._clock.sleep(wait)
             if take:
@@ -106,5 +108,4 @@ class Pacer:
         wait = calls[-1] + pace.interval - now
         if pace.calls and len(calls) >= pace.calls:
             wait = max(wait, calls[-pace.calls] + pace.period - now)
-        # what floating point leaves over must not become a loop of empty sleeps
-        return wait if 1e-6 < wait < inf else 0.0
+        return wait if wait < inf else 0.0

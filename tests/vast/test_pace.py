@@ -1,6 +1,7 @@
 """Pacing and repeating, on virtual time."""
 
 import asyncio
+import math
 from typing import Any
 
 import httpx
@@ -76,6 +77,31 @@ def test_who_gives_up_waiting_takes_no_turn_away() -> None:
         await last
 
     assert paced(story, {"a": Pace(2.0)}) == [("first", 0.0), ("last", 2.0)]
+
+
+def test_a_block_that_is_over_but_for_rounding_is_over() -> None:
+    """Found by life 11296: it slept for 6e-17 s, which moves no clock, for ever."""
+    loop = VirtualLoop()
+
+    class Counting(VirtualClock):
+        sleeps = 0
+
+        async def sleep(self, seconds: float) -> None:
+            self.sleeps += 1
+            assert self.sleeps < 10, "it sleeps and sleeps"
+            await super().sleep(seconds)
+
+    clock = Counting(loop)
+    pacer = Pacer(clock, {})
+
+    async def story() -> None:
+        await asyncio.sleep(0.3)
+        shut = RateLimited("slow down", until=clock.time() + 60)
+        pacer._blocks["a"] = (shut, math.nextafter(clock.monotonic(), math.inf))
+        await pacer.turn("a", patience=1.0)
+
+    run_virtual(story(), loop)
+    assert clock.sleeps == 0
 
 
 def test_a_search_burst_stays_under_ten_a_minute() -> None:
