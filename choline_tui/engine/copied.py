@@ -152,8 +152,10 @@ def _home(ctx: Context, run: Run, attempt: Attempt, status: JobStatus | None, mo
         if status is not None and ended:
             code = status.exit_code if status.exit_code is not None else status.setup_exit
             changes["exit_code"] = code
-        if attempt.submitted is not None:
-            changes["started"] = attempt.started or attempt.submitted
+        # an engine that died right after it handed the command over did not write that down; its disk tells
+        submitted = attempt.submitted or (now if status is not None else None)
+        if submitted is not None:
+            changes |= {"submitted": submitted, "started": attempt.started or submitted}
     skipped = f"; refused: {', '.join(moved.skipped[:5])}" if moved.skipped else ""
     came = f"{moved.files} files, {moved.bytes:,} bytes"
     words = f"results are home by the host's copier: {came}, {CHECKED}{skipped}"

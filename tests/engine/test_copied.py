@@ -339,3 +339,28 @@ def test_pull_from_a_machine_whose_ssh_is_closed(tmp_path: Path) -> None:
 class Closed(Refusing):
     async def fetch(self, *args: Any, **more: Any) -> Any:
         raise SshTimeout("it does not answer")
+
+
+def test_what_was_handed_over_right_before_the_engine_died_counts_as_begun(tmp_path: Path) -> None:
+    """Life 11478: the hand-over was not written down, and the machine stood when the engine was back. Its
+    disk tells that the command ran, and the run succeeded that had never begun."""
+
+    async def story(world: World) -> None:
+        world.model = JobModel(duration_s=20.0)
+        world.crash_at = "after submit"
+        run = world.start()
+        await world.until(lambda: bool(world.backend.executions))
+        (contract,) = world.sim.contracts.alive()
+        await world.backend.refuse_ssh(contract.id, True)
+        await world.reach(world.clock.monotonic() + 100)
+        await taken(world, contract)
+        await world.until(lambda: not contract.alive, within=2 * HOUR)
+        ended = await world.ended(run)
+        assert world.store is not None
+        (attempt,) = world.store.attempts(run)
+        assert ended.outcome is Outcome.SUCCEEDED and ended.results_complete
+        assert attempt.submitted is not None and attempt.started is not None
+        await world.quiet()
+        world.check(run)
+
+    live(tmp_path, story)

@@ -142,7 +142,8 @@ class Monitor:
             if rental.contract != number:
                 continue
             self._signs.pop(("destroy-forgotten", rental.id), None)
-            self._since[rental.label] = self.world.clock.monotonic()
+            if rental.destroy_accepted is None:  # else it is another of that contract who asks once more
+                self._since[rental.label] = self.world.clock.monotonic()
             if "#" in rental.label or "vanished" in rental.release_reason:
                 continue
             if rental.failed and rental.evidence is None:
