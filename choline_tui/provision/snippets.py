@@ -36,11 +36,16 @@ _LIMIT = (
     "[ -n \"$L\" ] && timeout -k 1 5 true >/dev/null 2>&1 && L='timeout -k 5 20'\n"
 )
 
+_MOST_GPU = "2600"
+"""bytes of what nvidia-smi says that are heard. It runs beside the rest, into the same pipe: what is longer
+than 4,096 bytes with its marks, or ends within a line, would be mixed with other lines"""
+
 _PROBE = """\
 cd || exit 3
 S=@SYSTEM@
 echo "choline:home=$HOME"
-( $L @NVIDIA@ </dev/null 2>&1; echo "choline-exit $?" ) | head -c 65536 | sed 's/^/choline:gpu=/' &
+( $L @NVIDIA@ </dev/null 2>&1; echo "choline-exit $?" ) |
+  { head -c @MOST_GPU@; echo; } | sed '$d;s/^/choline:gpu=/' &
 G=$S/guard
 U=$(sed -n 's/^VAST_URL=//p' "$G/env" 2>/dev/null)
 if [ -n "$U" ]; then
@@ -134,7 +139,9 @@ def _fill(text: str, **values: str) -> str:
 
 def probe() -> bytes:
     """Look at the machine and change nothing."""
-    return (_LIMIT + _fill(_PROBE, SYSTEM=layout.SYSTEM, NVIDIA=QUERY, PYTHON=_FIND_PYTHON)).encode()
+    return (
+        _LIMIT + _fill(_PROBE, SYSTEM=layout.SYSTEM, NVIDIA=QUERY, PYTHON=_FIND_PYTHON, MOST_GPU=_MOST_GPU)
+    ).encode()
 
 
 def prepare(run: str, lease: Lease, *, python: str, program: bytes | None) -> bytes:
