@@ -194,16 +194,18 @@ class EnginePart:
         from choline_tui.services import Choline
         from choline_tui.services.launch import STARTED
 
-        if all(process.poll() is not None for process in STARTED):
+        # of this home alone: the app that the rehearsal was opened from may have started a real one
+        ours = [process for home, process in STARTED if home == self.home]
+        if all(process.poll() is not None for process in ours):
             return True
         try:
             async with Choline(home=self.home, environ=self.environ, start_engine=False) as choline:
                 await asyncio.wait_for(choline.engine_stop(), 5)
         except (CholineError, TimeoutError, OSError):
-            for process in STARTED:
+            for process in ours:
                 process.terminate()
         gentle = True
-        for process in STARTED:
+        for process in ours:
             if not await _ended(process, ENGINE_WITHIN):
                 gentle = False
                 process.kill()

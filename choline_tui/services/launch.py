@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from choline_tui import __version__
@@ -18,9 +19,9 @@ from choline_tui.services.identity import fingerprint
 
 __all__ = ["STARTED", "connect", "fingerprint", "market", "start_process"]
 
-STARTED: "list[subprocess.Popen[bytes]]" = []
-"""engines that this program started and that were not seen to end; who has to end all of them (a rehearsal)
-finds them here: one that is only just starting holds no lock and answers nobody yet"""
+STARTED: "list[tuple[Path | None, subprocess.Popen[bytes]]]" = []
+"""engines that this program started and that were not seen to end, each with its home. Who has to end
+those of a home (a rehearsal) finds them here: one that is only starting holds no lock and answers nobody"""
 
 START_WITHIN = 20.0
 """seconds"""
@@ -63,7 +64,7 @@ def start_process(paths: Paths, environ: Mapping[str, str]) -> "subprocess.Popen
             )
     except OSError as error:
         raise EngineError(f"the engine cannot be started: {error.strerror or error}") from None
-    STARTED[:] = [one for one in STARTED if one.poll() is None] + [process]
+    STARTED[:] = [*((home, one) for home, one in STARTED if one.poll() is None), (paths.home, process)]
     return process
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from choline_tui.cli.completion import script
-from choline_tui.cli.demo_parts import STEPS, check_results
+from choline_tui.cli.demo_parts import STEPS, EnginePart, check_results
 from choline_tui.cli.simulate import write_whole
 from choline_tui.kernel.errors import UsageError
+from choline_tui.services import launch
 from tests.support import needs, wait_until
 
 
@@ -166,3 +167,19 @@ def test_bash_completes_commands_and_flags(tmp_path: Path) -> None:
     assert complete("choline", "of") == ["offers"]
     assert "--max-price" in complete("choline", "run", "--max")
     assert complete("choline", "show", "ab") == ["abc123"]
+
+
+async def test_a_rehearsal_ends_no_engine_of_another_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app opens a rehearsal in its own process, and may have started the real home's engine before."""
+    sleeper = ["sleep", "600"]
+    real, ours = subprocess.Popen(sleeper), subprocess.Popen(sleeper)
+    monkeypatch.setattr(launch, "STARTED", [(tmp_path / "real", real), (tmp_path / "home", ours)])
+    try:
+        await EnginePart(tmp_path / "home", {}).end()
+        assert ours.poll() is not None and real.poll() is None
+    finally:
+        for process in (real, ours):
+            process.kill()
+            process.wait()
