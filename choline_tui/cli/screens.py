@@ -1,8 +1,10 @@
 """``choline``, ``choline offers`` and ``choline runs`` on a terminal: the app, at that screen."""
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,7 +34,20 @@ def open_wizard(wanted: "Wanted") -> bool:
     """The app at the wizard, until that is done; whether a file was written."""
     from choline_tui.app import CholineApp
 
-    return CholineApp("wizard", wanted=wanted).run() == "saved"
+    with _signals_restored():
+        return CholineApp("wizard", wanted=wanted).run() == "saved"
+
+
+@contextlib.contextmanager
+def _signals_restored() -> Iterator[None]:
+    """The app takes SIGHUP and SIGTERM for its own end: what goes on after it ends by them as before."""
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            if handler is not None:
+                signal.signal(sign, handler)
 
 
 def open_app(where: str) -> int:
@@ -40,7 +55,8 @@ def open_app(where: str) -> int:
     from choline_tui.app import CholineApp
 
     app = CholineApp(where)
-    after = app.run()
+    with _signals_restored():
+        after = app.run()
     if app.return_code:
         return app.return_code
     if after == "demo":

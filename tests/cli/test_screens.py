@@ -2,17 +2,20 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from choline_tui.app import CholineApp
 from choline_tui.cli import screens
 from choline_tui.cli.commands import run
 from choline_tui.config.paths import Paths
 from choline_tui.kernel.errors import UsageError
 from choline_tui.model.run import Outcome
+from choline_tui.screens.wizard import Wanted
 from choline_tui.services import Choline
 from choline_tui.services.sample import STORIES, sample_history
 from tests.cli.fakes import NOW, Bench, Terminal
@@ -117,6 +120,19 @@ def test_the_demo_opens_the_app_and_leaves_nothing(how: str, tmp_path: Path) -> 
         nothing_alive(str(tmp_path / "choline-demo"))
     finally:
         subprocess.run([*tmux, "kill-server"], timeout=20, check=False, env=env)
+
+
+def test_what_goes_on_after_the_app_ends_by_signals_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``choline run`` opens the wizard and then follows the run for hours."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(app: CholineApp) -> str:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        return "saved"
+
+    monkeypatch.setattr(CholineApp, "run", run)
+    assert screens.open_wizard(Wanted(once=True))
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def nothing_alive(folder: str) -> None:
